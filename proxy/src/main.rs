@@ -1,0 +1,2 @@
+//! The `sightline` program.
+fn main() {}
