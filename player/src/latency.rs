@@ -1,0 +1,438 @@
+//! How far behind the camera to play, and what to do about it: hold, change the rate a little, or jump.
+//!
+//! Two lines are compared, both of them media time minus local time, in milliseconds. The **edge** is drawn by the
+//! fragments: `presentation time - arrival`; its low end belongs to the fragments that come late. The **playhead** is
+//! drawn by `currentTime - now`. A fragment that arrives with the edge above the playhead is in time by that much.
+//! So the playhead should run just below the low end of the edge: closer drops frames, farther shows old pictures.
+//! Neither line depends on the other, so a change of rate does not spoil what was measured before it.
+//!
+//! What does not belong here: buffered ranges, appends, and stalls (see `watchdog`).
+//!
+//! Invariant: rates stay within 0.97 to 1.05 with sound and to 1.25 without; seeks keep a cool-down.
+
+use std::collections::VecDeque;
+
+/// Fragments older than this tell nothing about the next one, in milliseconds.
+const EDGE_WINDOW_MS: f64 = 3_000.0;
+
+/// Fragments remembered at most.
+const MAX_ARRIVALS: usize = 1_024;
+
+/// The share of fragments that may come too late.
+const LATE_SHARE: f64 = 0.03;
+
+/// How long `currentTime` is watched to find where it really is, in milliseconds. Firefox moves it in steps.
+const PLAYHEAD_WINDOW_MS: f64 = 400.0;
+
+/// Beyond this much too far behind a jump is better than haste, in milliseconds.
+const SEEK_BEYOND_MS: f64 = 1_500.0;
+
+/// Rest between two jumps, in milliseconds.
+const SEEK_COOL_DOWN_MS: f64 = 3_000.0;
+
+/// Corrections begin and end at this much error, in milliseconds.
+const DEAD_BAND_MS: (f64, f64) = (14.0, 4.0);
+
+/// Bounds of the margin, in milliseconds.
+const MARGIN_MS: (f64, f64) = (14.0, 500.0);
+
+/// How fast the margin that trouble has added goes away, in milliseconds a second.
+const MARGIN_DECAY_MS_PER_S: f64 = 1.0;
+
+/// What sound needs more than pictures do: an audio device asks for its samples ahead of time, in milliseconds.
+const AUDIO_MARGIN_MS: f64 = 60.0;
+
+/// An error is worked off in about this time, in milliseconds.
+const CATCH_UP_MS: f64 = 1_000.0;
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Leave everything as it is.
+    Hold,
+    /// Set `playbackRate`.
+    Rate(f64),
+    /// Jump to this media time, in seconds.
+    Seek(f64),
+}
+
+/// How far behind to play.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// As near to the camera as the network and the browser allow.
+    Auto,
+    /// This much from capture to screen, in milliseconds, or more where that cannot be.
+    FixedMs(f64),
+}
+
+/// Where the playhead is, from readings of `currentTime` that may be up to some frames old.
+#[derive(Debug, Default)]
+struct Playhead {
+    /// (local time, media time - local time - what the rate has added), in milliseconds.
+    readings: VecDeque<(f64, f64)>,
+    rate_gain_ms: f64,
+    last_ms: Option<f64>,
+}
+
+impl Playhead {
+    fn advance(&mut self, now_ms: f64, rate: f64) {
+        if let Some(last_ms) = self.last_ms {
+            self.rate_gain_ms += (now_ms - last_ms).max(0.0) * (rate - 1.0);
+        }
+        self.last_ms = Some(now_ms);
+    }
+
+    fn read(&mut self, position_s: f64, now_ms: f64, rate: f64) {
+        self.advance(now_ms, rate);
+        self.readings.push_back((now_ms, position_s * 1e3 - now_ms - self.rate_gain_ms));
+        while self.readings.front().is_some_and(|&(at, _)| now_ms - at > PLAYHEAD_WINDOW_MS) {
+            self.readings.pop_front();
+        }
+        if self.readings.len() > 64 {
+            self.readings.pop_front();
+        }
+    }
+
+    /// Media time minus local time. A stale reading is too small, never too large: the largest is the truest.
+    fn line_ms(&self) -> Option<f64> {
+        let highest = self.readings.iter().map(|&(_, line)| line).max_by(f64::total_cmp)?;
+        Some(highest + self.rate_gain_ms)
+    }
+}
+
+/// Arrivals of one kind of track.
+#[derive(Debug, Default)]
+struct Edge {
+    /// (local time, presentation time - local time), in milliseconds.
+    arrivals: VecDeque<(f64, f64)>,
+}
+
+impl Edge {
+    fn push(&mut self, presentation_s: f64, now_ms: f64) {
+        self.arrivals.push_back((now_ms, presentation_s * 1e3 - now_ms));
+        if self.arrivals.len() > MAX_ARRIVALS {
+            self.arrivals.pop_front();
+        }
+        // One is always kept: a camera with a frame every 5 s still has an edge.
+        while self.arrivals.len() > 1 && self.arrivals.front().is_some_and(|&(at, _)| now_ms - at > EDGE_WINDOW_MS) {
+            self.arrivals.pop_front();
+        }
+    }
+
+    fn low_ms(&self) -> Option<f64> {
+        let mut lines: Vec<f64> = self.arrivals.iter().map(|&(_, line)| line).collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let late = (lines.len() as f64 * LATE_SHARE) as usize;
+        let (_, low, _) = lines.select_nth_unstable_by(late, f64::total_cmp);
+        Some(*low)
+    }
+}
+
+/// Steers the playhead.
+#[derive(Debug)]
+pub struct Controller {
+    target: Target,
+    with_sound: bool,
+    audible: bool,
+    video: Edge,
+    audio: Edge,
+    playhead: Playhead,
+    /// Presentation time - capture time of the newest picture, in milliseconds (server's clock).
+    capture_line_ms: Option<f64>,
+    rate: f64,
+    correcting: bool,
+    margin_ms: f64,
+    margin_at_ms: Option<f64>,
+    last_seek_ms: Option<f64>,
+}
+
+impl Controller {
+    /// A controller for a fresh picture.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            with_sound: false,
+            audible: false,
+            video: Edge::default(),
+            audio: Edge::default(),
+            playhead: Playhead::default(),
+            capture_line_ms: None,
+            rate: 1.0,
+            correcting: false,
+            margin_ms: MARGIN_MS.0,
+            margin_at_ms: None,
+            last_seek_ms: None,
+        }
+    }
+
+    /// How far behind to play from now on.
+    pub fn set_target(&mut self, target: Target) {
+        self.target = target;
+    }
+
+    /// Whether there is sound, which must then be in time too, and whether somebody hears it: changes of speed must
+    /// then be small.
+    pub fn set_sound(&mut self, present: bool, audible: bool) {
+        self.with_sound = present;
+        self.audible = present && audible;
+    }
+
+    /// A new media source begins: what was measured of the old one does not hold. What trouble taught stays.
+    pub fn restart(&mut self) {
+        *self = Self {
+            with_sound: self.with_sound,
+            audible: self.audible,
+            margin_ms: self.margin_ms,
+            ..Self::new(self.target)
+        };
+    }
+
+    /// A live picture (not history) arrived.
+    pub fn on_video(&mut self, presentation_s: f64, capture_us: i64, now_ms: f64) {
+        self.video.push(presentation_s, now_ms);
+        self.capture_line_ms = Some(presentation_s * 1e3 - capture_us as f64 / 1e3);
+    }
+
+    /// A live piece of sound arrived.
+    pub fn on_audio(&mut self, presentation_s: f64, now_ms: f64) {
+        self.audio.push(presentation_s, now_ms);
+    }
+
+    /// The media timeline jumped: earlier arrivals say nothing about later ones.
+    pub fn on_gap(&mut self) {
+        self.video.arrivals.clear();
+        self.audio.arrivals.clear();
+    }
+
+    /// `currentTime` was read while playing.
+    pub fn on_position(&mut self, position_s: f64, now_ms: f64) {
+        self.playhead.read(position_s, now_ms, self.rate);
+    }
+
+    /// The playhead was moved, or stands still.
+    pub fn on_moved(&mut self) {
+        self.playhead = Playhead::default();
+    }
+
+    /// Frames were dropped unseen, or play stalled: keep farther away for a while.
+    pub fn on_trouble(&mut self, add_ms: f64) {
+        self.margin_ms = (self.margin_ms + add_ms).min(MARGIN_MS.1);
+    }
+
+    /// How far in time the fragments are kept to arrive, in milliseconds.
+    pub fn margin_ms(&self) -> f64 {
+        self.margin_ms
+    }
+
+    /// The rate last asked for.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Media time minus local time that is aimed at, in milliseconds. `clock_offset_ms` is server minus local time.
+    fn wanted_line_ms(&self, clock_offset_ms: Option<f64>) -> Option<f64> {
+        let mut wanted = self.video.low_ms()? - self.margin_ms;
+        if self.with_sound
+            && let Some(low) = self.audio.low_ms()
+        {
+            wanted = wanted.min(low - self.margin_ms - AUDIO_MARGIN_MS);
+        }
+        if let (Target::FixedMs(target), Some(capture), Some(offset)) =
+            (self.target, self.capture_line_ms, clock_offset_ms)
+        {
+            wanted = wanted.min(capture + offset - target);
+        }
+        Some(wanted)
+    }
+
+    /// Where the playhead should be now, in seconds of media time. `None` before anything live arrived.
+    pub fn wanted_position_s(&self, now_ms: f64, clock_offset_ms: Option<f64>) -> Option<f64> {
+        Some((self.wanted_line_ms(clock_offset_ms)? + now_ms) / 1e3)
+    }
+
+    /// How much later than wanted the playhead is, in milliseconds; negative when it is too early.
+    pub fn behind_ms(&self, clock_offset_ms: Option<f64>) -> Option<f64> {
+        Some(self.wanted_line_ms(clock_offset_ms)? - self.playhead.line_ms()?)
+    }
+
+    /// What to do now.
+    pub fn decide(&mut self, now_ms: f64, clock_offset_ms: Option<f64>) -> Action {
+        let passed_s = self.margin_at_ms.map_or(0.0, |at| (now_ms - at).clamp(0.0, 1e3) / 1e3);
+        self.margin_at_ms = Some(now_ms);
+        self.margin_ms = (self.margin_ms - passed_s * MARGIN_DECAY_MS_PER_S).max(MARGIN_MS.0);
+        self.playhead.advance(now_ms, self.rate);
+
+        let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
+        if behind_ms > SEEK_BEYOND_MS {
+            let rested = self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
+            if rested && let Some(position_s) = self.wanted_position_s(now_ms, clock_offset_ms) {
+                self.last_seek_ms = Some(now_ms);
+                self.correcting = false;
+                self.rate = 1.0;
+                self.on_moved();
+                return Action::Seek(position_s);
+            }
+        }
+        let limit = if self.correcting { DEAD_BAND_MS.1 } else { DEAD_BAND_MS.0 };
+        let overshot = self.correcting && (behind_ms > 0.0) != (self.rate > 1.0);
+        if behind_ms.abs() < limit || (overshot && behind_ms.abs() < DEAD_BAND_MS.0) {
+            self.correcting = false;
+            return self.set_rate(1.0);
+        }
+        self.correcting = true;
+        let fastest = if self.audible { 1.05 } else { 1.25 };
+        let wanted = (1.0 + behind_ms / CATCH_UP_MS).clamp(0.97, fastest);
+        // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
+        let steps = ((wanted - 1.0) * 100.0).round();
+        let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
+        self.set_rate(1.0 + steps / 100.0)
+    }
+
+    fn set_rate(&mut self, rate: f64) -> Action {
+        if (rate - self.rate).abs() < 1e-9 {
+            return Action::Hold;
+        }
+        self.rate = rate;
+        Action::Rate(rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Plays 25 frames a second that arrive `delay_ms` after their time, starting `behind_s` late.
+    struct Plant {
+        controller: Controller,
+        now_ms: f64,
+        position_s: f64,
+        seeks: Vec<f64>,
+        rates: Vec<f64>,
+    }
+
+    impl Plant {
+        fn new(controller: Controller, behind_s: f64) -> Self {
+            Self { controller, now_ms: 0.0, position_s: -behind_s, seeks: vec![], rates: vec![] }
+        }
+
+        fn run(&mut self, seconds: f64, mut delay_ms: impl FnMut(u32) -> f64) {
+            let from_ms = self.now_ms;
+            let mut frame = (from_ms / 40.0) as u32;
+            let mut last_arrival = from_ms;
+            while self.now_ms < from_ms + seconds * 1e3 {
+                let arrival_ms = (f64::from(frame) * 40.0 + delay_ms(frame)).max(last_arrival);
+                last_arrival = arrival_ms;
+                self.pass(arrival_ms);
+                let presentation_s = f64::from(frame) * 0.04;
+                self.controller.on_video(presentation_s, (presentation_s * 1e6) as i64, arrival_ms);
+                self.controller.on_position(self.position_s, arrival_ms);
+                match self.controller.decide(arrival_ms, Some(0.0)) {
+                    Action::Hold => {}
+                    Action::Rate(rate) => self.rates.push(rate),
+                    Action::Seek(to_s) => {
+                        self.seeks.push(to_s);
+                        self.position_s = to_s;
+                    }
+                }
+                frame += 1;
+            }
+        }
+
+        fn pass(&mut self, to_ms: f64) {
+            self.position_s += (to_ms - self.now_ms) / 1e3 * self.controller.rate();
+            self.now_ms = to_ms;
+        }
+
+        fn latency_ms(&self) -> f64 {
+            self.now_ms - self.position_s * 1e3
+        }
+    }
+
+    #[test]
+    fn a_small_delay_is_caught_up_by_speed_and_held() {
+        let mut plant = Plant::new(Controller::new(Target::Auto), 0.3);
+        plant.run(5.0, |_| 5.0);
+        assert!(plant.seeks.is_empty());
+        assert!((10.0..40.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+        assert!(plant.rates.iter().all(|rate| *rate <= 1.25));
+        let changes = plant.rates.len();
+        plant.run(20.0, |_| 5.0);
+        assert_eq!(plant.rates.len(), changes, "a steady feed is left alone");
+    }
+
+    #[test]
+    fn sound_is_hurried_by_five_percent_at_most() {
+        let mut controller = Controller::new(Target::Auto);
+        controller.set_sound(true, true);
+        let mut plant = Plant::new(controller, 1.0);
+        plant.run(3.0, |_| 5.0);
+        assert!(plant.rates.iter().all(|rate| (0.97..=1.05).contains(rate)), "{:?}", plant.rates);
+    }
+
+    #[test]
+    fn a_large_delay_is_jumped_over_once() {
+        let mut plant = Plant::new(Controller::new(Target::Auto), 4.0);
+        plant.run(6.0, |_| 5.0);
+        assert_eq!(plant.seeks.len(), 1);
+        assert!((0.0..40.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+    }
+
+    #[test]
+    fn jitter_is_kept_behind() {
+        let mut plant = Plant::new(Controller::new(Target::Auto), 0.1);
+        plant.run(20.0, |frame| if frame % 10 == 0 { 120.0 } else { 5.0 });
+        assert!((120.0..170.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+    }
+
+    #[test]
+    fn a_fixed_target_is_met_from_below_and_from_above() {
+        for start_s in [0.05, 0.9] {
+            let mut plant = Plant::new(Controller::new(Target::FixedMs(300.0)), start_s);
+            plant.run(30.0, |_| 5.0);
+            assert!((285.0..315.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+        }
+    }
+
+    #[test]
+    fn trouble_moves_away_from_the_edge_and_is_forgotten_slowly() {
+        let mut controller = Controller::new(Target::Auto);
+        controller.on_trouble(40.0);
+        let mut plant = Plant::new(controller, 0.05);
+        plant.run(6.0, |_| 5.0);
+        assert!((45.0..75.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+        plant.run(60.0, |_| 5.0);
+        assert!(plant.latency_ms() < 40.0, "{}", plant.latency_ms());
+    }
+
+    #[test]
+    fn a_position_that_moves_in_steps_is_read_at_its_newest() {
+        let mut playhead = Playhead::default();
+        for i in 0..40 {
+            let now_ms = f64::from(i) * 10.0;
+            playhead.read((now_ms / 40.0).floor() * 0.04 - 0.1, now_ms, 1.0);
+        }
+        let line = playhead.line_ms().expect("read");
+        assert!((line + 100.0).abs() < 1e-6, "{line}");
+    }
+
+    proptest! {
+        #[test]
+        fn drift_of_the_camera_clock_is_followed_without_a_jump(drift_ppm in -300.0f64..300.0) {
+            let mut plant = Plant::new(Controller::new(Target::Auto), 0.05);
+            plant.run(60.0, |frame| 5.0 + 30.0 + f64::from(frame) * 0.04 * drift_ppm / 1e3);
+            let expected = 35.0 + 60.0 * drift_ppm / 1e3;
+            prop_assert!((plant.latency_ms() - expected).abs() < 45.0, "{} {expected}", plant.latency_ms());
+            prop_assert!(plant.seeks.is_empty());
+        }
+
+        #[test]
+        fn rates_stay_within_their_bounds(delays in proptest::collection::vec(0.0f64..900.0, 50..150)) {
+            let mut plant = Plant::new(Controller::new(Target::Auto), 0.5);
+            plant.run(8.0, |frame| delays[frame as usize % delays.len()]);
+            prop_assert!(plant.rates.iter().all(|rate| (0.97..=1.25).contains(rate)));
+        }
+    }
+}

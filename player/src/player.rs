@@ -1,0 +1,378 @@
+//! The player as JavaScript sees it: binds a session to a `<video>`, a socket, a MediaSource and a timer.
+//!
+//! It carries commands out and reports what happened; it decides nothing.
+//!
+//! Invariant: events are handled one at a time, in order, also when carrying out a command causes the next one; after
+//! [`Player::destroy`] nothing is left: no socket, timer, callback or object URL.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use js_sys::{Function, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{HtmlMediaElement, HtmlVideoElement};
+
+use crate::latency::Target;
+use crate::mse::{Source, Told, codecs};
+use crate::session::{Command, Config, Event, Facts, Session};
+use crate::transport::{Message, Transport};
+
+/// Time between two looks, in milliseconds.
+const TICK_MS: i32 = 100;
+
+/// A source is left alone for so long at most before the browser may begin it, in `readyState`s.
+const HAVE_FUTURE_DATA: u16 = HtmlMediaElement::HAVE_FUTURE_DATA;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn now_ms() -> f64;
+    #[wasm_bindgen(js_namespace = Math, js_name = random)]
+    fn random() -> f64;
+    #[wasm_bindgen(js_name = setInterval)]
+    fn set_interval(callback: &Function, ms: i32) -> i32;
+    #[wasm_bindgen(js_name = clearInterval)]
+    fn clear_interval(id: i32);
+
+    /// `requestVideoFrameCallback`, which not every browser has.
+    #[wasm_bindgen(extends = HtmlVideoElement)]
+    type FrameVideo;
+    #[wasm_bindgen(method, catch, js_name = requestVideoFrameCallback)]
+    fn request_frame(this: &FrameVideo, callback: &Function) -> Result<u32, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = cancelVideoFrameCallback)]
+    fn cancel_frame(this: &FrameVideo, id: u32) -> Result<(), JsValue>;
+
+    type FrameMetadata;
+    #[wasm_bindgen(method, getter, js_name = mediaTime)]
+    fn media_time(this: &FrameMetadata) -> f64;
+    #[wasm_bindgen(method, getter, js_name = expectedDisplayTime)]
+    fn expected_display_time(this: &FrameMetadata) -> f64;
+}
+
+type Payload = Uint8Array;
+
+struct Shell {
+    video: HtmlVideoElement,
+    url: String,
+    listener: Function,
+    session: RefCell<Session<Payload>>,
+    events: RefCell<VecDeque<Event<Payload>>>,
+    busy: Cell<bool>,
+    gone: Cell<bool>,
+    transport: RefCell<Option<Transport>>,
+    source: RefCell<Option<Source>>,
+    generation: Cell<u32>,
+    frame_callback: Cell<Option<u32>>,
+}
+
+/// Plays one stream in one `<video>`.
+#[wasm_bindgen]
+pub struct Player {
+    shell: Rc<Shell>,
+    timer: i32,
+    callbacks: Callbacks,
+}
+
+struct Callbacks {
+    _tick: Closure<dyn FnMut()>,
+    _frame: Closure<dyn FnMut(f64, FrameMetadata)>,
+    failed: Closure<dyn FnMut()>,
+}
+
+#[wasm_bindgen]
+impl Player {
+    /// Plays `stream` of the server at `url` (`wss://host/ws`) in `video`. `target_ms` is NaN for the least latency
+    /// there can be. `listener` is called with each notice as JSON.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        video: HtmlVideoElement,
+        url: String,
+        stream: String,
+        autoplay: bool,
+        target_ms: f64,
+        listener: Function,
+    ) -> Player {
+        let config =
+            Config { stream, codecs: codecs(), muted: video.muted(), autoplay, target: target(target_ms) };
+        let shell = Rc::new(Shell {
+            session: RefCell::new(Session::new(config)),
+            video,
+            url,
+            listener,
+            events: RefCell::default(),
+            busy: Cell::new(false),
+            gone: Cell::new(false),
+            transport: RefCell::default(),
+            source: RefCell::default(),
+            generation: Cell::new(0),
+            frame_callback: Cell::new(None),
+        });
+        let weak = Rc::downgrade(&shell);
+        let tick = Closure::<dyn FnMut()>::new(move || {
+            if let Some(shell) = weak.upgrade() {
+                let event = Event::Tick { facts: shell.facts(), random: random() };
+                shell.take(event);
+            }
+        });
+        let weak = Rc::downgrade(&shell);
+        let failed = Closure::<dyn FnMut()>::new(move || {
+            if let Some(shell) = weak.upgrade()
+                && let Some(error) = shell.video.error()
+            {
+                let generation = shell.generation.get();
+                shell.take(Event::SourceFailed { generation, reason: error.message() });
+            }
+        });
+        let _ = shell.video.add_event_listener_with_callback("error", failed.as_ref().unchecked_ref());
+        let frame = frame_loop(&shell);
+        let timer = set_interval(tick.as_ref().unchecked_ref(), TICK_MS);
+        shell.take(Event::Started);
+        Player { shell, timer, callbacks: Callbacks { _tick: tick, _frame: frame, failed } }
+    }
+
+    /// Plays, from the live edge.
+    pub fn play(&self) {
+        self.shell.take(Event::Play);
+    }
+
+    /// Pauses.
+    pub fn pause(&self) {
+        self.shell.take(Event::Pause);
+    }
+
+    /// Goes to the live edge now.
+    #[wasm_bindgen(js_name = seekToLive)]
+    pub fn seek_to_live(&self) {
+        self.shell.take(Event::SeekToLive);
+    }
+
+    /// The element's sound was switched off or on.
+    #[wasm_bindgen(js_name = setMuted)]
+    pub fn set_muted(&self, muted: bool) {
+        self.shell.take(Event::Muted(muted));
+    }
+
+    /// Another target from capture to screen in milliseconds; NaN for the least there can be.
+    #[wasm_bindgen(js_name = setTarget)]
+    pub fn set_target(&self, target_ms: f64) {
+        self.shell.take(Event::Target(target(target_ms)));
+    }
+
+    /// The page was hidden or shown.
+    #[wasm_bindgen(js_name = setHidden)]
+    pub fn set_hidden(&self, hidden: bool) {
+        self.shell.take(Event::Hidden(hidden));
+    }
+
+    /// There is a network again.
+    #[wasm_bindgen(js_name = networkBack)]
+    pub fn network_back(&self) {
+        self.shell.take(Event::NetworkBack);
+    }
+
+    /// The figures, as JSON.
+    pub fn stats(&self) -> String {
+        let stats = self.shell.session.try_borrow().map(|session| session.stats()).unwrap_or_default();
+        serde_json::to_string(&stats).unwrap_or_default()
+    }
+
+    /// Lets go of everything.
+    pub fn destroy(&self) {
+        let shell = &self.shell;
+        if shell.gone.replace(true) {
+            return;
+        }
+        clear_interval(self.timer);
+        let _ = shell
+            .video
+            .remove_event_listener_with_callback("error", self.callbacks.failed.as_ref().unchecked_ref());
+        if let Some(id) = shell.frame_callback.take() {
+            let _ = shell.frame_video().cancel_frame(id);
+        }
+        shell.transport.take();
+        shell.source.take();
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+
+fn target(ms: f64) -> Target {
+    if ms.is_finite() { Target::FixedMs(ms.max(0.0)) } else { Target::Auto }
+}
+
+/// Tells of each picture put on the screen, and asks for the next one.
+fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
+    let weak = Rc::downgrade(shell);
+    let own: Rc<RefCell<Option<Function>>> = Rc::default();
+    let again = Rc::clone(&own);
+    let closure = Closure::<dyn FnMut(f64, FrameMetadata)>::new(move |now: f64, metadata: FrameMetadata| {
+        let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) else { return };
+        let next = again.borrow().as_ref().and_then(|own| shell.frame_video().request_frame(own).ok());
+        shell.frame_callback.set(next);
+        // A time far off is one of those browsers that fill it in with something else.
+        let expected_ms = metadata.expected_display_time();
+        let shown_ms = if (expected_ms - now).abs() < 100.0 { expected_ms.max(now) } else { now };
+        shell.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
+    });
+    let function: Function = closure.as_ref().unchecked_ref::<Function>().clone();
+    shell.frame_callback.set(shell.frame_video().request_frame(&function).ok());
+    *own.borrow_mut() = Some(function);
+    closure
+}
+
+impl Shell {
+    fn frame_video(&self) -> &FrameVideo {
+        self.video.unchecked_ref()
+    }
+
+    /// Handles an event, and those that carrying out its commands causes.
+    fn take(self: &Rc<Self>, event: Event<Payload>) {
+        self.events.borrow_mut().push_back(event);
+        if self.busy.replace(true) {
+            return;
+        }
+        loop {
+            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+            if self.gone.get() {
+                continue;
+            }
+            let commands = self.session.borrow_mut().handle(event, now_ms());
+            for command in commands {
+                if !self.gone.get() {
+                    self.carry_out(command);
+                }
+            }
+        }
+        self.busy.set(false);
+    }
+
+    fn carry_out(self: &Rc<Self>, command: Command<Payload>) {
+        match command {
+            Command::Connect { connection } => self.connect(connection),
+            Command::Disconnect => drop(self.transport.take()),
+            Command::Send(text) => {
+                if let Some(transport) = &*self.transport.borrow() {
+                    transport.send(&text);
+                }
+            }
+            Command::OpenSource { generation } => {
+                drop(self.source.take());
+                self.generation.set(generation);
+                match Source::open(&self.video, self.teller(generation)) {
+                    Ok(source) => drop(self.source.replace(Some(source))),
+                    Err(_) => self.take(Event::SourceFailed {
+                        generation,
+                        reason: "this browser has no Media Source Extensions".into(),
+                    }),
+                }
+            }
+            Command::AddBuffers(mimes) => {
+                let tell = self.teller(self.generation.get());
+                if let Some(source) = &mut *self.source.borrow_mut() {
+                    source.add_buffers(&mimes, &tell);
+                }
+            }
+            Command::CloseSource => drop(self.source.take()),
+            Command::Operate { track, operation } => {
+                let result = match &*self.source.borrow() {
+                    Some(source) => source.operate(track, operation),
+                    None => return,
+                };
+                let tell = self.teller(self.generation.get());
+                match result {
+                    Ok(true) => tell(Told::Done(track)),
+                    Ok(false) => {}
+                    Err(failure) => tell(Told::OperationFailed(track, failure)),
+                }
+            }
+            Command::Seek(to_s) => self.video.set_current_time(to_s),
+            Command::Rate(rate) => self.video.set_playback_rate(rate),
+            Command::Play => self.play(),
+            Command::Pause => drop(self.video.pause()),
+            Command::Mute => self.video.set_muted(true),
+            Command::Notify(notice) => {
+                if let Ok(json) = serde_json::to_string(&notice) {
+                    let _ = self.listener.call1(&JsValue::NULL, &json.into());
+                }
+            }
+        }
+    }
+
+    fn connect(self: &Rc<Self>, connection: u32) {
+        drop(self.transport.take());
+        let weak = Rc::downgrade(self);
+        let tell = move |message| {
+            let Some(shell) = weak.upgrade() else { return };
+            let event = match message {
+                Message::Open => Event::SocketOpen { connection },
+                Message::Closed(code) => Event::SocketClosed { connection, code, random: random() },
+                Message::Text(text) => Event::Text { connection, text },
+                Message::Fragment(header, payload) => Event::Fragment {
+                    connection,
+                    header: *header,
+                    bytes: payload.length() as usize,
+                    payload,
+                    position_s: shell.moving().then(|| shell.video.current_time()),
+                },
+                Message::Unreadable => Event::BadMessage,
+            };
+            shell.take(event);
+        };
+        match Transport::open(&self.url, tell) {
+            Ok(transport) => drop(self.transport.replace(Some(transport))),
+            Err(_) => self.take(Event::SocketClosed { connection, code: 1006, random: random() }),
+        }
+    }
+
+    fn teller(self: &Rc<Self>, generation: u32) -> impl Fn(Told) + Clone + 'static {
+        let weak = Rc::downgrade(self);
+        move |told| {
+            let Some(shell) = weak.upgrade() else { return };
+            let event = match told {
+                Told::Open => Event::SourceOpen { generation },
+                Told::Failed(reason) => Event::SourceFailed { generation, reason },
+                Told::Refused(mime) => Event::CodecRefused { generation, mime },
+                Told::Done(track) => Event::OperationDone { generation, track },
+                Told::OperationFailed(track, failure) => {
+                    let position_s = shell.video.current_time();
+                    Event::OperationFailed { generation, track, failure, position_s }
+                }
+            };
+            shell.take(event);
+        }
+    }
+
+    fn play(self: &Rc<Self>) {
+        let Ok(promise) = self.video.play() else { return };
+        let weak = Rc::downgrade(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            let Err(error) = wasm_bindgen_futures::JsFuture::from(promise).await else { return };
+            // Any other rejection means that the source was changed meanwhile: another `play()` follows that.
+            let not_allowed =
+                error.dyn_ref::<web_sys::DomException>().is_some_and(|error| error.name() == "NotAllowedError");
+            if let Some(shell) = weak.upgrade().filter(|_| not_allowed) {
+                shell.take(Event::PlayRejected);
+            }
+        });
+    }
+
+    fn moving(&self) -> bool {
+        !self.video.paused() && !self.video.seeking() && self.video.ready_state() >= HAVE_FUTURE_DATA
+    }
+
+    fn facts(&self) -> Facts {
+        let quality = self.video.get_video_playback_quality();
+        Facts {
+            position_s: self.video.current_time(),
+            moving: self.moving(),
+            total_frames: quality.total_video_frames(),
+            dropped_frames: quality.dropped_video_frames(),
+            buffered_s: self.source.borrow().as_ref().map_or_else(Vec::new, Source::buffered_s),
+        }
+    }
+}

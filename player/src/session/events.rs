@@ -1,0 +1,234 @@
+//! What goes into a session and what comes out of it.
+
+use serde::Serialize;
+use sightline_wire::Header;
+
+use crate::append::{Failure, Operation};
+use crate::latency::Target;
+use crate::stats::Stats;
+
+/// What a session is made for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The stream's name.
+    pub stream: String,
+    /// What the browser decodes, as in `hello`.
+    pub codecs: Vec<String>,
+    /// No sound is wanted.
+    pub muted: bool,
+    /// Begin by itself.
+    pub autoplay: bool,
+    /// How far behind to play.
+    pub target: Target,
+}
+
+/// What happened. `P` is a payload: opaque to the session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<P> {
+    /// The player was put on a page. `random` is in 0..1, here and below.
+    Started,
+    /// The connection is open.
+    SocketOpen {
+        /// Which, as in [`Command::Connect`].
+        connection: u32,
+    },
+    /// The connection is closed, or could not be opened.
+    SocketClosed {
+        /// Which.
+        connection: u32,
+        /// The WebSocket close code.
+        code: u16,
+        /// In 0..1, for the back-off.
+        random: f64,
+    },
+    /// A text message came.
+    Text {
+        /// On which connection.
+        connection: u32,
+        /// JSON.
+        text: String,
+    },
+    /// A binary message came.
+    Fragment {
+        /// On which connection.
+        connection: u32,
+        /// Its header.
+        header: Header,
+        /// What follows the header.
+        payload: P,
+        /// The payload's length.
+        bytes: usize,
+        /// `currentTime` in seconds, if the picture is moving.
+        position_s: Option<f64>,
+    },
+    /// A binary message had no readable header.
+    BadMessage,
+    /// The MediaSource is open.
+    SourceOpen {
+        /// Which, as in [`Command::OpenSource`].
+        generation: u32,
+    },
+    /// The MediaSource, or a decoder behind it, failed.
+    SourceFailed {
+        /// Which.
+        generation: u32,
+        /// The browser's words.
+        reason: String,
+    },
+    /// The browser has no decoder for a track.
+    CodecRefused {
+        /// Which MediaSource.
+        generation: u32,
+        /// The track's MIME type.
+        mime: String,
+    },
+    /// An operation of a SourceBuffer is done.
+    OperationDone {
+        /// Which MediaSource.
+        generation: u32,
+        /// Which SourceBuffer, counted from 0.
+        track: usize,
+    },
+    /// An operation of a SourceBuffer failed.
+    OperationFailed {
+        /// Which MediaSource.
+        generation: u32,
+        /// Which SourceBuffer, counted from 0.
+        track: usize,
+        /// How.
+        failure: Failure,
+        /// `currentTime` in seconds.
+        position_s: f64,
+    },
+    /// A picture was put on the screen.
+    FrameShown {
+        /// Its presentation time, in seconds.
+        media_time_s: f64,
+        /// When it is to be seen, on the page's clock in milliseconds.
+        shown_ms: f64,
+    },
+    /// Some 100 ms passed.
+    Tick {
+        /// How the media element is.
+        facts: Facts,
+        /// In 0..1, for the back-off.
+        random: f64,
+    },
+    /// The page was hidden or shown.
+    Hidden(bool),
+    /// The browser says that there is a network again.
+    NetworkBack,
+    /// Somebody wants it to play.
+    Play,
+    /// Somebody wants it to pause.
+    Pause,
+    /// Somebody wants the live edge now.
+    SeekToLive,
+    /// Sound was switched off (true) or on.
+    Muted(bool),
+    /// Another target was set.
+    Target(Target),
+    /// `play()` was rejected because the page may not play by itself.
+    PlayRejected,
+}
+
+/// How the media element is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// `currentTime`, in seconds.
+    pub position_s: f64,
+    /// Playing: not paused, not seeking, with data.
+    pub moving: bool,
+    /// `totalVideoFrames`.
+    pub total_frames: u32,
+    /// `droppedVideoFrames`.
+    pub dropped_frames: u32,
+    /// Buffered ranges of the video SourceBuffer, in seconds.
+    pub buffered_s: Vec<(f64, f64)>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command<P> {
+    /// Open a connection, after closing the one before.
+    Connect {
+        /// Names it in events.
+        connection: u32,
+    },
+    /// Close the connection.
+    Disconnect,
+    /// Send a text message.
+    Send(String),
+    /// Make a MediaSource and attach it, in place of the one before.
+    OpenSource {
+        /// Names it in events.
+        generation: u32,
+    },
+    /// Add a SourceBuffer of each MIME type, video first.
+    AddBuffers(Vec<String>),
+    /// Detach and forget the MediaSource.
+    CloseSource,
+    /// Tell a SourceBuffer to do something.
+    Operate {
+        /// Which, counted from 0.
+        track: usize,
+        /// What.
+        operation: Operation<P>,
+    },
+    /// Set `currentTime`, in seconds.
+    Seek(f64),
+    /// Set `playbackRate`.
+    Rate(f64),
+    /// Call `play()`.
+    Play,
+    /// Call `pause()`.
+    Pause,
+    /// Set `muted`.
+    Mute,
+    /// Tell the page.
+    Notify(Notice),
+}
+
+/// What the page is told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Notice {
+    /// The state changed, or its reason.
+    State {
+        /// `connecting`, `live`, `offline` or `error`.
+        state: &'static str,
+        /// Why, for programs; empty when there is nothing to say.
+        code: String,
+        /// Why, for people.
+        reason: String,
+        /// Since when, in microseconds since 1970.
+        since_us: Option<i64>,
+    },
+    /// Capture to screen, once a second.
+    Latency {
+        /// The last two seconds' median.
+        ms: f64,
+    },
+    /// The figures, once a second.
+    Stats(Box<Stats>),
+    /// Something went wrong.
+    Error {
+        /// What, for programs.
+        code: String,
+        /// What, for people.
+        message: String,
+        /// The player has given up.
+        fatal: bool,
+        /// Trying again later can help.
+        retryable: bool,
+    },
+    /// The last picture should stay visible while a new MediaSource is being built (true), or no longer (false).
+    Hold {
+        /// Whether to hold.
+        on: bool,
+    },
+    /// The page may not play sound by itself: it plays without.
+    Muted,
+    /// The page may not play by itself at all: a click is needed.
+    GestureNeeded,
+}

@@ -1,0 +1,514 @@
+//! The picture: which bytes go to which SourceBuffer, where play begins, and how it is kept at the live edge.
+
+use std::collections::VecDeque;
+
+use sightline_wire::{Header, Track};
+
+use super::{Command, Event, Facts, Notice, Session};
+use crate::append::{Failure, History, Queue, Verdict};
+use crate::clock::ServerClock;
+use crate::latency::{Action, Controller, Target};
+use crate::stats::{Stats, Window};
+use crate::watchdog::{Look, STALL_MS, Step, Watchdog};
+
+/// Pictures remembered to find the capture time of the one on the screen.
+const MAX_PICTURES: usize = 512;
+
+/// How long after the last fragment the history is taken to be whole, in milliseconds.
+const HISTORY_REST_MS: f64 = 80.0;
+
+/// A step in the timeline that is a gap and not jitter, in seconds.
+const GAP_S: f64 = 1.0;
+
+/// What a dropped picture and a stall add to the margin, in milliseconds.
+const TROUBLE_MS: (f64, f64) = (4.0, 30.0);
+
+/// Time between two `stats` notices, in milliseconds.
+const STATS_EVERY_MS: f64 = 1_000.0;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Nothing is to be seen yet: history is on its way.
+    Filling,
+    /// The place to begin at is chosen; the first picture is being decoded.
+    Placed,
+    /// A picture was seen.
+    Playing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Picture {
+    presentation_s: f64,
+    capture_us: i64,
+    arrival_ms: f64,
+}
+
+/// What belongs to one MediaSource, and what outlives it for the figures.
+#[derive(Debug)]
+pub(super) struct Playback<P> {
+    pub(super) controller: Controller,
+    pub(super) queues: Vec<Queue<P>>,
+    pub(super) bits: Window,
+    pub(super) ticked_ms: f64,
+    generation: u32,
+    source_open: bool,
+    buffers_added: bool,
+    epoch: u32,
+    tracks: Vec<Track>,
+    catch_up_sequence: Option<u32>,
+    history_whole: bool,
+    history: History,
+    phase: Phase,
+    newest_s: Option<f64>,
+    in_flight_s: Option<f64>,
+    appended_s: Option<f64>,
+    arrived_ms: f64,
+    frame_ms: f64,
+    pictures: VecDeque<Picture>,
+    watchdog: Watchdog,
+    stalled: bool,
+    facts: Facts,
+    first_frame_ms: Option<f64>,
+    shown_ms: Option<f64>,
+    latency: Window,
+    wait: Window,
+    gaps: Window,
+    stats_in_ms: f64,
+}
+
+impl<P: Clone> Playback<P> {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            controller: Controller::new(target),
+            queues: Vec::new(),
+            bits: Window::default(),
+            ticked_ms: 0.0,
+            generation: 0,
+            source_open: false,
+            buffers_added: false,
+            epoch: 0,
+            tracks: Vec::new(),
+            catch_up_sequence: None,
+            history_whole: false,
+            history: History::default(),
+            phase: Phase::Filling,
+            newest_s: None,
+            in_flight_s: None,
+            appended_s: None,
+            arrived_ms: 0.0,
+            frame_ms: 40.0,
+            pictures: VecDeque::new(),
+            watchdog: Watchdog::default(),
+            stalled: false,
+            facts: Facts::default(),
+            first_frame_ms: None,
+            shown_ms: None,
+            latency: Window::default(),
+            wait: Window::default(),
+            gaps: Window::default(),
+            stats_in_ms: STATS_EVERY_MS,
+        }
+    }
+
+    pub(super) fn is_placed(&self) -> bool {
+        self.phase != Phase::Filling
+    }
+
+    pub(super) fn is_playing(&self) -> bool {
+        self.phase == Phase::Playing
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) fn has_media(&self) -> bool {
+        self.buffers_added
+    }
+
+    pub(super) fn has_audio(&self) -> bool {
+        self.tracks.iter().any(|track| !track.is_video())
+    }
+
+    pub(super) fn track_of(&self, index: u8) -> Option<usize> {
+        self.tracks.iter().position(|track| track.index == index)
+    }
+
+    /// Whether the SourceBuffers that are there can take these tracks.
+    pub(super) fn fits(&self, tracks: &[Track]) -> bool {
+        self.tracks.len() == tracks.len()
+            && self.tracks.iter().zip(tracks).all(|(old, new)| old.is_video() == new.is_video())
+    }
+
+    fn is_history(&self, sequence: u32) -> bool {
+        // Sequence numbers wrap: the difference tells which comes first.
+        self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
+    }
+
+    /// An epoch begins. Returns the command that adds SourceBuffers, if they can and must be added now.
+    pub(super) fn on_tracks<Q>(
+        &mut self,
+        epoch: u32,
+        catch_up_sequence: Option<u32>,
+        tracks: Vec<Track>,
+        muted: bool,
+    ) -> Option<Command<Q>> {
+        self.epoch = epoch;
+        if self.buffers_added {
+            for (queue, (old, new)) in self.queues.iter_mut().zip(self.tracks.iter().zip(&tracks)) {
+                if old.codec != new.codec {
+                    queue.change_type(new.mime());
+                }
+            }
+            self.controller.on_gap();
+        } else {
+            self.queues = tracks.iter().map(|_| Queue::default()).collect();
+            self.catch_up_sequence = catch_up_sequence;
+            self.history_whole = catch_up_sequence.is_none();
+        }
+        self.tracks = tracks;
+        self.controller.set_sound(self.has_audio(), !muted);
+        self.add_buffers()
+    }
+
+    fn add_buffers<Q>(&mut self) -> Option<Command<Q>> {
+        if self.buffers_added || !self.source_open || self.tracks.is_empty() {
+            return None;
+        }
+        self.buffers_added = true;
+        Some(Command::AddBuffers(self.tracks.iter().map(Track::mime).collect()))
+    }
+
+    /// Everything of the present MediaSource is void.
+    fn forget(&mut self) {
+        let old = std::mem::replace(self, Self::new(Target::Auto));
+        self.controller = old.controller;
+        self.controller.restart();
+        self.bits = old.bits;
+        self.ticked_ms = old.ticked_ms;
+        self.generation = old.generation.wrapping_add(1); // what is still on its way does not count
+        self.watchdog = old.watchdog;
+        self.watchdog.on_rebuilt();
+        self.first_frame_ms = old.first_frame_ms;
+        self.shown_ms = old.shown_ms;
+        self.gaps = old.gaps;
+        self.stats_in_ms = old.stats_in_ms;
+    }
+
+    pub(super) fn stats(&self, now_ms: f64, clock: &ServerClock) -> Stats {
+        let (width, height) = self
+            .tracks
+            .iter()
+            .find_map(|track| match track.media {
+                sightline_wire::Media::Video { width, height } => Some((width, height)),
+                sightline_wire::Media::Audio { .. } => None,
+            })
+            .unwrap_or_default();
+        Stats {
+            latency_ms: self.latency.percentile(0.5),
+            latency_p95_ms: self.latency.percentile(0.95),
+            player_latency_ms: self.wait.percentile(0.5),
+            margin_ms: self.controller.margin_ms(),
+            behind_ms: self.controller.behind_ms(clock.offset_ms()),
+            rate: self.controller.rate(),
+            round_trip_ms: clock.round_trip_ms(),
+            clock_offset_ms: clock.offset_ms(),
+            bits_per_second: self.bits.per_second(now_ms),
+            frames_per_second: self.gaps.mean().map_or(0.0, |gap_ms| 1e3 / gap_ms.max(1.0)),
+            total_frames: self.facts.total_frames,
+            dropped_frames: self.facts.dropped_frames,
+            longest_freeze_ms: self.gaps.percentile(1.0),
+            first_frame_ms: self.first_frame_ms,
+            codecs: self.tracks.iter().map(|track| track.codec.clone()).collect(),
+            width,
+            height,
+            epoch: self.epoch,
+            waiting_bytes: self.queues.iter().map(Queue::waiting_bytes).sum(),
+            ..Stats::default()
+        }
+    }
+}
+
+impl<P: Clone> Session<P> {
+    /// Keeps the last picture on the screen and lets go of its MediaSource.
+    pub(super) fn hold_and_forget(&mut self) {
+        if self.play.is_playing() {
+            self.notify(Notice::Hold { on: true });
+        }
+        if self.play.source_open || self.play.has_media() {
+            self.out.push(Command::CloseSource);
+        }
+        self.play.forget();
+    }
+
+    pub(super) fn open_source(&mut self) {
+        self.play.generation = self.play.generation.wrapping_add(1);
+        self.play.source_open = false;
+        self.out.push(Command::OpenSource { generation: self.play.generation });
+    }
+
+    pub(super) fn on_media_event(&mut self, event: Event<P>) {
+        match event {
+            Event::SourceOpen { generation } if generation == self.play.generation => {
+                self.play.source_open = true;
+                let buffers = self.play.add_buffers();
+                self.out.extend(buffers);
+                for track in 0..self.play.queues.len() {
+                    self.operate(track);
+                }
+            }
+            Event::SourceFailed { generation, reason } if generation == self.play.generation => {
+                self.notify(Notice::Error {
+                    code: "media_failed".into(),
+                    message: reason.clone(),
+                    fatal: false,
+                    retryable: true,
+                });
+                self.rebuild(&reason, 0.5);
+            }
+            Event::CodecRefused { generation, mime } if generation == self.play.generation => {
+                self.stop("unsupported_codec", format!("this browser cannot decode {mime}"));
+            }
+            Event::OperationDone { generation, track } if generation == self.play.generation => {
+                let Some(queue) = self.play.queues.get_mut(track) else { return };
+                if queue.done() > 0 {
+                    self.counters.appends = self.counters.appends.saturating_add(1);
+                    if track == 0 {
+                        self.play.appended_s = self.play.in_flight_s;
+                    }
+                }
+                self.place();
+                self.operate(track);
+            }
+            Event::OperationFailed { generation, track, failure, position_s }
+                if generation == self.play.generation =>
+            {
+                if failure == Failure::Quota {
+                    self.counters.quota_exceeded += 1;
+                }
+                let cut_s = self.play.history.evict(position_s);
+                let verdict = self.play.queues.get_mut(track).map(|queue| queue.failed(failure, cut_s));
+                match verdict {
+                    Some(Verdict::Retry) => self.operate(track),
+                    Some(Verdict::Rebuild) => self.rebuild("the browser refused the bytes", 0.5),
+                    None => {}
+                }
+            }
+            Event::FrameShown { media_time_s, shown_ms } => self.on_frame_shown(media_time_s, shown_ms),
+            Event::SeekToLive => self.seek_to_live(),
+            _ => {}
+        }
+    }
+
+    /// Gives a SourceBuffer what waits for it, if it is free.
+    pub(super) fn operate(&mut self, track: usize) {
+        if !self.play.buffers_added {
+            return;
+        }
+        if let Some(operation) = self.play.queues.get_mut(track).and_then(Queue::next_operation) {
+            if track == 0 {
+                self.play.in_flight_s = self.play.newest_s;
+            }
+            self.out.push(Command::Operate { track, operation });
+        }
+    }
+
+    /// A media segment was queued.
+    pub(super) fn on_media(&mut self, track: usize, header: &Header, position_s: Option<f64>) {
+        let now_ms = self.now_ms;
+        let play = &mut self.play;
+        let timescale = f64::from(play.tracks[track].timescale.max(1));
+        let presentation_s = header.presentation_time_ticks() as f64 / timescale;
+        let history = play.is_history(header.sequence);
+        play.history_whole |= !history || Some(header.sequence) == play.catch_up_sequence;
+        play.arrived_ms = now_ms;
+        if !play.tracks[track].is_video() {
+            if !history {
+                play.controller.on_audio(presentation_s, now_ms);
+            }
+            return;
+        }
+        let gap = play.newest_s.is_some_and(|newest_s| (presentation_s - newest_s).abs() > GAP_S);
+        if gap {
+            play.controller.on_gap();
+            play.pictures.clear();
+        }
+        play.newest_s = Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        play.history.on_video(presentation_s, header.key_frame);
+        play.frame_ms = (f64::from(header.duration_ticks) * 1e3 / timescale).clamp(1.0, 10_000.0);
+        if play.pictures.len() == MAX_PICTURES {
+            play.pictures.pop_front();
+        }
+        play.pictures.push_back(Picture {
+            presentation_s,
+            capture_us: header.capture_time_us,
+            arrival_ms: now_ms,
+        });
+        if !history {
+            play.controller.on_video(presentation_s, header.capture_time_us, now_ms);
+        }
+        if play.phase == Phase::Playing {
+            self.steer(position_s);
+        }
+    }
+
+    /// Chooses where play begins: once, at the newest picture, when everything up to it is appended.
+    fn place(&mut self) {
+        let play = &mut self.play;
+        let Some(appended_s) = play.appended_s else { return };
+        if play.phase != Phase::Filling || !play.history_whole || play.newest_s > play.appended_s {
+            return;
+        }
+        play.phase = Phase::Placed;
+        self.out.push(Command::Seek(appended_s));
+        if self.wants_play {
+            self.out.push(Command::Play);
+        }
+    }
+
+    pub(super) fn seek_to_live(&mut self) {
+        if !self.play.is_placed() {
+            return;
+        }
+        let wanted_s = self.play.controller.wanted_position_s(self.now_ms, self.clock.offset_ms());
+        if let Some(newest_s) = self.play.appended_s {
+            self.jump(wanted_s.unwrap_or(newest_s).min(newest_s));
+        }
+    }
+
+    fn jump(&mut self, to_s: f64) {
+        self.counters.seeks = self.counters.seeks.saturating_add(1);
+        self.play.controller.on_moved();
+        self.out.push(Command::Seek(to_s));
+    }
+
+    fn steer(&mut self, position_s: Option<f64>) {
+        let offset_ms = self.clock.offset_ms();
+        let Some(position_s) = position_s else { return self.play.controller.on_moved() };
+        self.play.controller.on_position(position_s, self.now_ms);
+        match self.play.controller.decide(self.now_ms, offset_ms) {
+            Action::Hold => {}
+            Action::Rate(rate) => self.out.push(Command::Rate(rate)),
+            Action::Seek(to_s) => {
+                // Never beyond what is there, and never backwards.
+                let to_s = self.play.appended_s.map_or(to_s, |appended_s| to_s.min(appended_s));
+                if to_s > position_s {
+                    self.jump(to_s);
+                }
+            }
+        }
+    }
+
+    fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64) {
+        self.on_first_picture();
+        let play = &mut self.play;
+        if let Some(last_ms) = play.shown_ms.replace(shown_ms) {
+            play.gaps.push(shown_ms - last_ms, self.now_ms);
+        }
+        // Browsers give the presentation time back in microseconds, rounded their way.
+        let shown = play.pictures.iter().rev().find(|p| (p.presentation_s - media_time_s).abs() < 0.002);
+        if let Some(picture) = shown {
+            play.wait.push(shown_ms - picture.arrival_ms, self.now_ms);
+            if let Some(age_ms) = self.clock.age_ms(picture.capture_us, shown_ms) {
+                play.latency.push(age_ms, self.now_ms);
+            }
+        }
+    }
+
+    fn on_first_picture(&mut self) {
+        if self.play.phase == Phase::Placed {
+            self.play.phase = Phase::Playing;
+            let since_start_ms = self.now_ms - self.started_ms;
+            self.play.first_frame_ms.get_or_insert(since_start_ms);
+            self.notify(Notice::Hold { on: false });
+        }
+    }
+
+    /// Looks after the picture, some ten times a second.
+    pub(super) fn watch(&mut self, facts: Facts, random: f64) {
+        let now_ms = self.now_ms;
+        let play = &mut self.play;
+        if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
+            play.history_whole = true;
+        }
+        let dropped = facts.dropped_frames.saturating_sub(play.facts.dropped_frames);
+        let seen = facts.total_frames.saturating_sub(play.facts.total_frames);
+        let moved = facts.moving && facts.position_s > play.facts.position_s;
+        play.facts = facts;
+        if play.phase == Phase::Playing && dropped > 0 && !self.hidden {
+            play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped));
+        }
+        if moved && seen > 0 {
+            self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
+        }
+        self.place();
+        if self.play.is_playing() {
+            let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
+            self.steer(position_s);
+        }
+        self.trim();
+        self.guard(random);
+        self.play.stats_in_ms -= 100.0;
+        if self.play.stats_in_ms <= 0.0 {
+            self.tell_stats();
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Some(cut_s) = self.play.history.trim(self.play.facts.position_s)
+            && self.play.is_playing()
+        {
+            for track in 0..self.play.queues.len() {
+                self.play.queues[track].remove_before(cut_s);
+                self.operate(track);
+            }
+        }
+    }
+
+    fn guard(&mut self, random: f64) {
+        let online = self.link == super::Link::Up && self.number.is_some() && self.state() != "offline";
+        let play = &mut self.play;
+        let look = Look {
+            position_s: play.facts.position_s,
+            total_frames: play.facts.total_frames,
+            buffered_s: play.facts.buffered_s.clone(),
+            should_move: online && self.wants_play && !self.hidden && !self.parked && play.newest_s.is_some(),
+            placed: play.phase != Phase::Filling,
+            newest_s: play.newest_s,
+            frame_ms: play.frame_ms,
+        };
+        let step = play.watchdog.look(look, self.now_ms);
+        let still = play.watchdog.still_ms() > STALL_MS.max(play.frame_ms * 2.0) && play.is_playing();
+        if still && !std::mem::replace(&mut play.stalled, still) {
+            self.counters.stalls += 1;
+            play.controller.on_trouble(TROUBLE_MS.1);
+        }
+        play.stalled = still;
+        match step {
+            None => {}
+            Some(Step::Nudge(to_s)) => {
+                self.counters.nudges += 1;
+                self.play.controller.on_moved();
+                self.out.push(Command::Seek(to_s));
+            }
+            Some(Step::SeekToLive) => {
+                "the picture stood still: jumped".clone_into(&mut self.last_trouble);
+                self.seek_to_live();
+            }
+            Some(Step::Rebuild) => self.rebuild("the picture stood still", random),
+            Some(Step::Reconnect) => self.lost("the picture stood still", random),
+        }
+    }
+
+    fn tell_stats(&mut self) {
+        self.play.stats_in_ms = STATS_EVERY_MS;
+        for window in [&mut self.play.latency, &mut self.play.wait, &mut self.play.gaps, &mut self.play.bits] {
+            window.expire(self.now_ms);
+        }
+        let stats = self.stats();
+        if let Some(ms) = stats.latency_ms {
+            self.notify(Notice::Latency { ms });
+        }
+        self.notify(Notice::Stats(Box::new(stats)));
+    }
+}

@@ -1,0 +1,183 @@
+//! The figures a viewer, a page or a test may ask for.
+//!
+//! Counters only grow; windows hold the last seconds. Where the figures come from is the session's matter.
+//!
+//! Invariant: every window is bounded in time and in number.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+/// Samples in a window at most.
+const MAX_SAMPLES: usize = 2_048;
+
+/// How far back rates and percentiles look, in milliseconds.
+const WINDOW_MS: f64 = 2_000.0;
+
+/// Values of the last two seconds.
+#[derive(Debug, Default)]
+pub struct Window {
+    samples: VecDeque<(f64, f64)>,
+}
+
+impl Window {
+    /// Adds a value.
+    pub fn push(&mut self, value: f64, now_ms: f64) {
+        if self.samples.len() == MAX_SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((now_ms, value));
+        self.expire(now_ms);
+    }
+
+    /// Forgets what is too old.
+    pub fn expire(&mut self, now_ms: f64) {
+        while self.samples.front().is_some_and(|&(at, _)| now_ms - at > WINDOW_MS) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The value that a share `fraction` of the samples does not exceed.
+    pub fn percentile(&self, fraction: f64) -> Option<f64> {
+        let mut values: Vec<f64> = self.samples.iter().map(|&(_, value)| value).collect();
+        let last = values.len().checked_sub(1)?;
+        let (_, value, _) =
+            values.select_nth_unstable_by((last as f64 * fraction).round() as usize, f64::total_cmp);
+        Some(*value)
+    }
+
+    /// The values' mean.
+    pub fn mean(&self) -> Option<f64> {
+        let sum: f64 = self.samples.iter().map(|&(_, value)| value).sum();
+        (!self.samples.is_empty()).then(|| sum / self.samples.len() as f64)
+    }
+
+    /// The sum of the values a second.
+    pub fn per_second(&self, now_ms: f64) -> f64 {
+        let Some(&(first_ms, first)) = self.samples.front() else { return 0.0 };
+        let span_ms = now_ms - first_ms;
+        if span_ms < 100.0 {
+            return 0.0;
+        }
+        // The first value belongs to the time before it.
+        let sum: f64 = self.samples.iter().map(|&(_, value)| value).sum();
+        (sum - first) * 1e3 / span_ms
+    }
+}
+
+/// How often each thing happened since the player was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Fragments received.
+    pub fragments: u32,
+    /// Bytes received in binary messages.
+    pub bytes: f64,
+    /// Appends carried out.
+    pub appends: u32,
+    /// Times the picture stood still for more than 250 ms.
+    pub stalls: u32,
+    /// Moves over a hole.
+    pub nudges: u32,
+    /// Jumps to the live edge.
+    pub seeks: u32,
+    /// MediaSources built anew.
+    pub rebuilds: u32,
+    /// Connections lost or given up.
+    pub reconnects: u32,
+    /// Frames the server left out because this viewer was too slow.
+    pub server_dropped_frames: u32,
+    /// Messages that were not understood.
+    pub bad_messages: u32,
+    /// Times a SourceBuffer was full.
+    pub quota_exceeded: u32,
+}
+
+/// What `getStats()` returns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// `connecting`, `live`, `offline` or `error`.
+    pub state: &'static str,
+    /// Capture to screen, the last two seconds' median, in milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Capture to screen, the last two seconds' 95th percentile, in milliseconds.
+    pub latency_p95_ms: Option<f64>,
+    /// From arrival here to screen, the last two seconds' median, in milliseconds.
+    pub player_latency_ms: Option<f64>,
+    /// How far before their time fragments are made to arrive, in milliseconds.
+    pub margin_ms: f64,
+    /// How much later than wanted the picture is, in milliseconds.
+    pub behind_ms: Option<f64>,
+    /// `playbackRate`.
+    pub rate: f64,
+    /// The network's round trip, in milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Server time minus `performance.now()`, in milliseconds.
+    pub clock_offset_ms: Option<f64>,
+    /// Bits a second, over all tracks.
+    pub bits_per_second: f64,
+    /// Pictures shown a second.
+    pub frames_per_second: f64,
+    /// Pictures decoded or dropped, in this MediaSource.
+    pub total_frames: u32,
+    /// Pictures dropped unseen, in this MediaSource.
+    pub dropped_frames: u32,
+    /// The longest time between two pictures in the last two seconds, in milliseconds.
+    pub longest_freeze_ms: Option<f64>,
+    /// From making the player to the first picture, in milliseconds.
+    pub first_frame_ms: Option<f64>,
+    /// Exact codec strings, video first.
+    pub codecs: Vec<String>,
+    /// Width of the picture in pixels, as the stream says.
+    pub width: u32,
+    /// Height of the picture in pixels, as the stream says.
+    pub height: u32,
+    /// The epoch being shown.
+    pub epoch: u32,
+    /// Bytes waiting for a SourceBuffer.
+    pub waiting_bytes: usize,
+    /// Why the MediaSource was last built anew or the connection last lost; empty when neither happened.
+    pub last_trouble: String,
+    /// How often what happened.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_the_last_two_seconds() {
+        let mut window = Window::default();
+        assert_eq!(window.percentile(0.5), None);
+        window.push(9_999.0, 0.0);
+        for i in 0..=100 {
+            window.push(f64::from(i), 2_001.0 + f64::from(i));
+        }
+        assert_eq!(window.percentile(0.5), Some(50.0));
+        assert_eq!(window.percentile(0.95), Some(95.0));
+        assert_eq!(window.percentile(1.0), Some(100.0));
+    }
+
+    #[test]
+    fn a_rate_counts_what_came_since_the_first_sample() {
+        let mut window = Window::default();
+        for i in 0..=50 {
+            window.push(1.0, f64::from(i) * 40.0);
+        }
+        assert!((window.per_second(2_000.0) - 25.0).abs() < 1e-9);
+        window.expire(9_000.0);
+        assert!(window.per_second(9_000.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn windows_are_bounded() {
+        let mut window = Window::default();
+        for _ in 0..10_000 {
+            window.push(1.0, 1.0);
+        }
+        assert_eq!(window.samples.len(), MAX_SAMPLES);
+    }
+}

@@ -1,0 +1,235 @@
+//! Notices that the picture stands still although it should not, and says what to try next.
+//!
+//! The steps, each one rougher than the last: nudge over a hole, jump to the live edge, build the MediaSource anew,
+//! connect anew. Only a standstill *while media arrives* counts: a silent camera or a dead socket is told about by the
+//! server and by the session's pings. Carrying the steps out does not belong here.
+//!
+//! Invariant: while the standstill lasts each step is given once, in order, and after the last one it starts over.
+
+/// What to try.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Move to this media time, in seconds: the next buffered range begins there.
+    Nudge(f64),
+    /// Jump to the live edge.
+    SeekToLive,
+    /// Build the MediaSource anew.
+    Rebuild,
+    /// Connect anew.
+    Reconnect,
+}
+
+/// What a look at the media element showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// `currentTime`, in seconds.
+    pub position_s: f64,
+    /// `totalVideoFrames`: pictures decoded or dropped so far.
+    pub total_frames: u32,
+    /// Buffered ranges of the video, in seconds.
+    pub buffered_s: Vec<(f64, f64)>,
+    /// Whether the picture should move: wanted, not hidden, the stream online.
+    pub should_move: bool,
+    /// Whether the first picture's place was already chosen; before that there is nothing to seek from.
+    pub placed: bool,
+    /// Presentation time of the newest video fragment, in seconds.
+    pub newest_s: Option<f64>,
+    /// Expected time between two pictures, in milliseconds.
+    pub frame_ms: f64,
+}
+
+/// A standstill shorter than this is ordinary, in milliseconds.
+pub const STALL_MS: f64 = 250.0;
+
+/// How much a range may end before the playhead is taken to be at its end, in seconds.
+const AT_END_S: f64 = 0.1;
+
+const SEEK_AFTER_MS: f64 = 1_500.0;
+const REBUILD_AFTER_MS: f64 = 3_500.0;
+const RECONNECT_AFTER_MS: f64 = 7_000.0;
+
+/// Looks are some 100 ms apart. A longer pause means that the page slept, and that is not a standstill.
+const MAX_LOOK_MS: f64 = 500.0;
+
+/// The watchdog.
+#[derive(Debug, Default)]
+pub struct Watchdog {
+    last: Option<(f64, Look)>,
+    still_ms: f64,
+    /// Media arrived during the standstill: its newest presentation time changed this recently, in milliseconds.
+    quiet_ms: f64,
+    pictureless_ms: f64,
+    steps: u8,
+}
+
+impl Watchdog {
+    /// Looks. Returns what to try, if anything.
+    pub fn look(&mut self, look: Look, now_ms: f64) -> Option<Step> {
+        let Some((last_ms, last)) = self.last.replace((now_ms, look.clone())) else { return None };
+        let passed_ms = (now_ms - last_ms).clamp(0.0, MAX_LOOK_MS);
+        let moved = (look.position_s - last.position_s).abs() > 0.001;
+        let new_picture = look.total_frames != last.total_frames;
+        self.quiet_ms = if look.newest_s == last.newest_s { self.quiet_ms + passed_ms } else { 0.0 };
+        self.pictureless_ms = if new_picture { 0.0 } else { self.pictureless_ms + passed_ms };
+        if moved || !look.should_move {
+            self.still_ms = 0.0;
+            // Over a hole in the video Chromium goes on with the sound alone: time moves, the picture does not.
+            let patience_ms = SEEK_AFTER_MS.max(look.frame_ms * 5.0);
+            if !look.should_move || self.quiet_ms > 1_000.0 || self.pictureless_ms < patience_ms {
+                if new_picture || !look.should_move {
+                    self.steps = 0;
+                }
+                if !look.should_move {
+                    self.pictureless_ms = 0.0;
+                }
+                return None;
+            }
+            return self.escalate(self.pictureless_ms, patience_ms);
+        }
+        self.still_ms += passed_ms;
+        if look.placed
+            && let Some(start_s) = after_hole(&look)
+        {
+            return Some(Step::Nudge(start_s));
+        }
+        let fresh = self.quiet_ms <= look.frame_ms.mul_add(3.0, 1_000.0);
+        let ahead = look.newest_s.is_some_and(|newest_s| newest_s > look.position_s + 0.02) || !look.placed;
+        if fresh && ahead { self.escalate(self.still_ms, SEEK_AFTER_MS.max(look.frame_ms * 3.0)) } else { None }
+    }
+
+    fn escalate(&mut self, still_ms: f64, first_ms: f64) -> Option<Step> {
+        let scale = first_ms / SEEK_AFTER_MS;
+        let (after_ms, step) = match self.steps {
+            0 => (SEEK_AFTER_MS, Step::SeekToLive),
+            1 => (REBUILD_AFTER_MS, Step::Rebuild),
+            _ => (RECONNECT_AFTER_MS, Step::Reconnect),
+        };
+        if still_ms < after_ms * scale {
+            return None;
+        }
+        self.steps += 1;
+        if step == Step::Reconnect {
+            self.steps = 0;
+            self.still_ms = 0.0;
+            self.pictureless_ms = 0.0;
+        }
+        Some(step)
+    }
+
+    /// How long the picture stands still, in milliseconds.
+    pub fn still_ms(&self) -> f64 {
+        self.still_ms
+    }
+
+    /// Another MediaSource is being built: time runs on, positions of the old one do not count.
+    pub fn on_rebuilt(&mut self) {
+        self.last = None;
+    }
+}
+
+/// Where the next range begins, when the playhead is at the end of one or in none.
+fn after_hole(look: &Look) -> Option<f64> {
+    let at = look.position_s;
+    let room_s = look
+        .buffered_s
+        .iter()
+        .find(|range| range.0 <= at + 0.01 && range.1 >= at)
+        .map_or(0.0, |range| range.1 - at);
+    if room_s > AT_END_S {
+        return None;
+    }
+    look.buffered_s.iter().map(|range| range.0).find(|&start| start > at + 0.01).map(|start| start + 0.001)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn still(newest_s: f64) -> Look {
+        Look {
+            position_s: 5.0,
+            total_frames: 100,
+            buffered_s: vec![(0.0, newest_s + 0.2)],
+            should_move: true,
+            placed: true,
+            newest_s: Some(newest_s),
+            frame_ms: 40.0,
+        }
+    }
+
+    /// Looks every 100 ms and returns the steps with their times.
+    fn watch(dog: &mut Watchdog, looks: impl Iterator<Item = Look>) -> Vec<(u32, Step)> {
+        looks
+            .enumerate()
+            .filter_map(|(i, look)| dog.look(look, i as f64 * 100.0).map(|step| (i as u32 * 100, step)))
+            .collect()
+    }
+
+    #[test]
+    fn a_standstill_while_media_arrives_escalates_and_starts_over() {
+        let steps =
+            watch(&mut Watchdog::default(), (0..100).map(|i| still(6.0 + f64::from(i) * 0.1)));
+        assert_eq!(
+            steps,
+            [
+                (1500, Step::SeekToLive),
+                (3500, Step::Rebuild),
+                (7000, Step::Reconnect),
+                (8500, Step::SeekToLive),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_silent_camera_is_not_the_watchdogs_business() {
+        assert_eq!(watch(&mut Watchdog::default(), (0..100).map(|_| still(5.0))), []);
+        let steps = watch(&mut Watchdog::default(), (0..100).map(|_| still(6.0)));
+        assert!(steps.len() <= 1, "{steps:?}");
+    }
+
+    #[test]
+    fn a_hole_is_nudged_over_at_once() {
+        let mut look = still(9.0);
+        look.buffered_s = vec![(0.0, 5.05), (8.0, 9.2)];
+        let steps = watch(&mut Watchdog::default(), (0..2).map(|_| look.clone()));
+        assert_eq!(steps, [(100, Step::Nudge(8.001))]);
+    }
+
+    #[test]
+    fn a_picture_that_stands_while_the_sound_goes_on_is_noticed() {
+        let steps = watch(
+            &mut Watchdog::default(),
+            (0..20).map(|i| Look { position_s: 5.0 + f64::from(i) * 0.1, ..still(6.0 + f64::from(i) * 0.1) }),
+        );
+        assert_eq!(steps, [(1500, Step::SeekToLive)]);
+    }
+
+    #[test]
+    fn a_slow_camera_is_given_time() {
+        let steps = watch(
+            &mut Watchdog::default(),
+            (0..100).map(|i| Look {
+                position_s: 5.0 + f64::from(i) * 0.1,
+                total_frames: 100 + i / 20,
+                frame_ms: 2_000.0,
+                ..still(6.0 + f64::from(i / 20) * 2.0)
+            }),
+        );
+        assert_eq!(steps, []);
+    }
+
+    #[test]
+    fn a_page_that_slept_does_not_count_its_sleep() {
+        let mut dog = Watchdog::default();
+        dog.look(still(6.0), 0.0);
+        assert_eq!(dog.look(still(6.1), 3_600_000.0), None);
+    }
+
+    #[test]
+    fn pausing_clears_the_account() {
+        let mut dog = Watchdog::default();
+        let paused = |i: u32| Look { should_move: false, ..still(6.0 + f64::from(i) * 0.1) };
+        assert_eq!(watch(&mut dog, (0..60).map(paused)), []);
+        assert!(dog.still_ms() < 1.0);
+    }
+}
