@@ -1,1 +1,44 @@
-//! The harness.
+//! The harness that the whole-system tests (`tests/`) and the benchmarks (`src/bin/bench`) share.
+//!
+//! Everything is real: [`camera`] is GStreamer's RTSP server, [`proxy`] the `sightline` program, [`viewer`] a WebSocket
+//! client, [`browser`] Chromium or Firefox, [`judge`] ffmpeg. Nothing here knows how Sightline works inside; it holds on
+//! to the names in its interface: command line, HTTP paths, wire protocol, the element.
+//!
+//! What belongs here: starting and ending real parts, and looking at them from outside. What does not: assertions about
+//! Sightline (they are the tests' own). Invariant: whatever is started ends when its value is dropped, by its own
+//! process id, and no two tests share a port or a file.
+
+pub mod architecture;
+pub mod browser;
+pub mod camera;
+pub mod http;
+pub mod judge;
+pub mod process;
+pub mod proxy;
+pub mod stats;
+pub mod viewer;
+pub mod wait;
+
+use std::path::PathBuf;
+
+/// A file of this crate, by its path inside it.
+pub fn file(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The build's folder of this executable (`target/debug`, `target/release`): where its sister programs lie.
+pub fn build_dir() -> PathBuf {
+    let mut dir = std::env::current_exe().expect("a running program has a path");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir
+}
+
+/// A folder for what tests leave behind to be looked at (screenshots): `target/tests`.
+pub fn output_dir(name: &str) -> std::io::Result<PathBuf> {
+    let dir = build_dir().parent().expect("the build's folder lies in target").join(name);
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}

@@ -1,0 +1,77 @@
+// Runs in each page before its own scripts. Finds every <video>, also inside shadow roots, and reads the clock that
+// camera/camera.py paints from each picture the moment it is shown. `__glass.summary()` gives what was seen.
+(() => {
+  const PATTERN = [1, 0, 1, 1, 0, 0, 1, 0];
+  const SQUARES = 40;
+  const KEEP = 20_000;
+  const canvas = new OffscreenCanvas(SQUARES, 1);
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const watched = new Map();
+
+  // The painted clock in ms mod 2^32, or null where there is none.
+  const read = video => {
+    const width = video.videoWidth;
+    if (!width) return null;
+    const unit = width / 640;
+    context.drawImage(video, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
+    const { data } = context.getImageData(0, 0, SQUARES, 1);
+    const bit = i => (data[i * 4] > 128 ? 1 : 0);
+    if (PATTERN.some((expected, i) => bit(i) !== expected)) return null;
+    let value = 0;
+    for (let i = PATTERN.length; i < SQUARES; i++) value = value * 2 + bit(i);
+    return value;
+  };
+
+  const fresh = () => ({ frames: 0, unreadable: 0, backwards: 0, first: null, last: null, clock: null, samples: [] });
+
+  const note = (video, state) => {
+    const now = Date.now();
+    const clock = read(video);
+    if (clock === null) { state.unreadable++; return; }
+    if (clock === state.clock) return;
+    if (state.clock !== null && clock < state.clock) state.backwards++;
+    state.clock = clock;
+    state.frames++;
+    state.first ??= now;
+    // [when, capture to screen, since the frame before], all in ms
+    if (state.samples.length < KEEP) {
+      state.samples.push([now, (now % 4294967296) - clock, state.last === null ? 0 : now - state.last]);
+    }
+    state.last = now;
+  };
+
+  const watch = video => {
+    watched.set(video, fresh());
+    const shown = () => { note(video, watched.get(video)); video.requestVideoFrameCallback(shown); };
+    video.requestVideoFrameCallback(shown);
+  };
+
+  const find = root => {
+    for (const element of root.querySelectorAll('*')) {
+      if (element.tagName === 'VIDEO' && !watched.has(element)) watch(element);
+      if (element.shadowRoot) find(element.shadowRoot);
+    }
+  };
+  setInterval(() => find(document), 5);
+
+  window.__glass = {
+    // Forgets what was seen so far: for measuring from now on.
+    reset() { for (const video of watched.keys()) watched.set(video, fresh()); },
+    // What each <video> showed, in the order in which they appeared. Times in ms.
+    summary() {
+      return [...watched].filter(([video]) => video.isConnected).map(([video, state]) => {
+        const quality = video.getVideoPlaybackQuality();
+        return {
+          ...state,
+          first: state.first === null ? null : state.first - performance.timeOrigin,
+          since_last: state.last === null ? null : Date.now() - state.last,
+          longest_gap: state.samples.reduce((longest, [, , gap]) => Math.max(longest, gap), 0),
+          dropped: quality.droppedVideoFrames,
+          decoded: quality.totalVideoFrames,
+          width: video.videoWidth,
+          height: video.videoHeight,
+        };
+      });
+    },
+  };
+})();

@@ -1,0 +1,251 @@
+//! Chromium and Firefox, driven through `browser/driver.mjs` (Node and puppeteer-core).
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::stats::Percentiles;
+use crate::wait;
+
+/// Which browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Debian's `chromium`.
+    Chromium,
+    /// Debian's `firefox-esr`.
+    Firefox,
+}
+
+impl Engine {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Chromium, Self::Firefox];
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "chromium",
+            Self::Firefox => "firefox",
+        }
+    }
+}
+
+type Answers = Arc<Mutex<HashMap<u64, Sender<Result<Value>>>>>;
+
+/// A running browser with an empty profile. It ends when dropped.
+#[derive(Debug)]
+pub struct Browser {
+    engine: Engine,
+    driver: Child,
+    commands: Mutex<Option<ChildStdin>>,
+    answers: Answers,
+    next: AtomicU64,
+}
+
+impl Browser {
+    /// Starts one without windows.
+    pub fn launch(engine: Engine) -> Result<Self> {
+        let folder = crate::file("browser");
+        ensure!(
+            folder.join("node_modules/puppeteer-core").exists(),
+            "puppeteer-core is missing: run `npm ci --ignore-scripts` in {} (make test does)",
+            folder.display()
+        );
+        let mut driver = Command::new("node")
+            .arg(folder.join("driver.mjs"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start node")?;
+        let output = driver.stdout.take().context("the driver has an output")?;
+        let answers = Answers::default();
+        let waiting = Arc::clone(&answers);
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let Ok(mut answer) = serde_json::from_str::<Value>(&line) else { continue };
+                let id = answer["id"].as_u64().unwrap_or(0);
+                let sender = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let result = match answer.get("error") {
+                    Some(error) => Err(anyhow!("{}", error.as_str().unwrap_or("unknown error"))),
+                    None => Ok(answer["ok"].take()),
+                };
+                if let Some(sender) = sender {
+                    // Nobody waits for it any more when its command's time ran out.
+                    let _ = sender.send(result);
+                }
+            }
+            // The driver is gone: whoever still waits is told so by the dropped senders.
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        });
+        let commands = Mutex::new(driver.stdin.take());
+        let browser = Self { engine, driver, commands, answers, next: AtomicU64::new(1) };
+        browser.command(json!({ "cmd": "launch", "engine": engine.name() }))?;
+        Ok(browser)
+    }
+
+    /// Which one it is.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Opens an address in a new tab of 1280 by 800 pixels.
+    pub fn open(&self, url: &str) -> Result<Page<'_>> {
+        let number = self.command(json!({ "cmd": "open", "url": url, "width": 1280, "height": 800 }))?;
+        Ok(Page { browser: self, number: number.as_u64().context("open gives a number")? })
+    }
+
+    fn command(&self, mut command: Value) -> Result<Value> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        command["id"] = id.into();
+        let (sender, receiver) = channel();
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        if let Some(stdin) = self.commands.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            writeln!(stdin, "{command}")?;
+        }
+        match receiver.recv_timeout(Duration::from_secs(60)) {
+            Ok(answer) => answer.with_context(|| format!("{}: {command}", self.engine.name())),
+            Err(_) => bail!("{}: no answer to {command}", self.engine.name()),
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver closes its browser when its input ends.
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = wait::until("the driver's end", || self.driver.try_wait().ok().flatten());
+        if ended.is_err() {
+            let _ = self.driver.kill();
+            let _ = self.driver.wait();
+        }
+    }
+}
+
+/// One tab.
+#[derive(Debug)]
+pub struct Page<'b> {
+    browser: &'b Browser,
+    number: u64,
+}
+
+/// What one `<video>` showed, read from its pictures (`browser/glass.js`). Times in ms.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Glass {
+    /// Pictures with a readable clock that were shown.
+    pub frames: u64,
+    /// Pictures shown without one.
+    pub unreadable: u64,
+    /// Pictures older than the one before.
+    pub backwards: u64,
+    /// From the start of the navigation to the first picture.
+    pub first: Option<f64>,
+    /// Since the newest picture.
+    pub since_last: Option<f64>,
+    /// The longest time without a new picture between two pictures.
+    pub longest_gap: f64,
+    /// Pictures the browser decoded and dropped.
+    pub dropped: u64,
+    /// Pictures the browser took in.
+    pub decoded: u64,
+    /// Width in pixels.
+    pub width: u64,
+    /// Height in pixels.
+    pub height: u64,
+    /// When, capture to screen, since the picture before.
+    pub samples: Vec<(f64, f64, f64)>,
+}
+
+impl Glass {
+    /// Capture to screen in ms, from the moment `after_ms` behind the first picture.
+    pub fn latency(&self, after_ms: f64) -> Percentiles {
+        let start = self.samples.first().map_or(0.0, |sample| sample.0);
+        Percentiles::of(self.samples.iter().filter(|s| s.0 - start >= after_ms).map(|s| s.1))
+    }
+}
+
+impl Page<'_> {
+    /// The value of an expression; promises are waited for.
+    pub fn evaluate(&self, js: &str) -> Result<Value> {
+        self.command("evaluate", json!({ "js": js }))
+    }
+
+    /// Waits until an expression is true.
+    pub fn wait_for(&self, what: &str, js: &str) -> Result<()> {
+        let mut last = Ok(Value::Null);
+        let found = wait::until(what, || {
+            // A page that is just being loaded cannot be asked.
+            last = self.evaluate(js);
+            last.as_ref().is_ok_and(is_true).then_some(())
+        });
+        found.with_context(|| format!("{js} gave {last:?}; console: {:?}", self.errors().unwrap_or_default()))
+    }
+
+    /// What its videos have shown, in the order in which they appeared.
+    pub fn glass(&self) -> Result<Vec<Glass>> {
+        Ok(serde_json::from_value(self.evaluate("__glass.summary()")?)?)
+    }
+
+    /// Waits until each of its videos shows at least `frames` pictures, and gives what they showed.
+    pub fn wait_for_pictures(&self, videos: usize, frames: u64) -> Result<Vec<Glass>> {
+        self.wait_for(
+            &format!("{frames} pictures in each of {videos} videos"),
+            &format!("__glass.summary().filter(g => g.frames >= {frames}).length >= {videos}"),
+        )?;
+        self.glass()
+    }
+
+    /// Forgets what was shown so far.
+    pub fn reset_glass(&self) -> Result<()> {
+        self.evaluate("__glass.reset()").map(drop)
+    }
+
+    /// Loads it again.
+    pub fn reload(&self) -> Result<()> {
+        self.command("reload", json!({})).map(drop)
+    }
+
+    /// Goes to another address.
+    pub fn go(&self, url: &str) -> Result<()> {
+        self.command("go", json!({ "url": url })).map(drop)
+    }
+
+    /// Makes it the visible tab.
+    pub fn front(&self) -> Result<()> {
+        self.command("front", json!({})).map(drop)
+    }
+
+    /// Complaints on its console and exceptions.
+    pub fn errors(&self) -> Result<Vec<String>> {
+        Ok(serde_json::from_value(self.command("errors", json!({}))?)?)
+    }
+
+    /// Keeps a picture of it as `target/tests/NAME.png`, to be looked at.
+    pub fn screenshot(&self, name: &str) -> Result<PathBuf> {
+        let path = crate::output_dir("tests")?.join(format!("{name}.png"));
+        self.command("screenshot", json!({ "path": path }))?;
+        Ok(path)
+    }
+
+    /// Closes the tab.
+    pub fn close(self) -> Result<()> {
+        self.command("close", json!({})).map(drop)
+    }
+
+    fn command(&self, name: &str, mut command: Value) -> Result<Value> {
+        command["cmd"] = name.into();
+        command["page"] = self.number.into();
+        self.browser.command(command)
+    }
+}
+
+fn is_true(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false)) && value != 0 && value != ""
+}

@@ -1,0 +1,122 @@
+//! A camera none of us wrote: GStreamer's RTSP server (`camera/camera.py`).
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::Process;
+
+/// What the camera sends.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The mount point; with several mounts `path0`, `path1` …
+    pub path: String,
+    /// How many mount points.
+    pub mounts: u32,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// Frames a second.
+    pub fps: u32,
+    /// Frames from key frame to key frame.
+    pub gop: u32,
+    /// Kilobits a second.
+    pub kbps: u32,
+    /// B-frames between two others.
+    pub b_frames: u32,
+    /// Whether there is sound (AAC).
+    pub audio: bool,
+    /// Name and password it asks for.
+    pub user: Option<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            path: "cam".into(),
+            mounts: 1,
+            size: (640, 360),
+            fps: 25,
+            gop: 50,
+            kbps: 1500,
+            b_frames: 0,
+            audio: false,
+            user: None,
+        }
+    }
+}
+
+/// A running camera. It is killed when dropped.
+#[derive(Debug)]
+pub struct Camera {
+    options: Options,
+    port: u16,
+    process: Process,
+}
+
+impl Camera {
+    /// Starts a camera on a free port and waits until it is ready.
+    pub fn start(options: Options) -> Result<Self> {
+        let (process, port) = spawn(&options, 0)?;
+        Ok(Self { options, port, process })
+    }
+
+    /// Its address without name and password, such as `rtsp://127.0.0.1:40001/cam`.
+    pub fn url(&self) -> String {
+        format!("rtsp://127.0.0.1:{}/{}", self.port, self.options.path)
+    }
+
+    /// Its address with this name and password in it.
+    pub fn url_for(&self, name: &str, password: &str) -> String {
+        format!("rtsp://{name}:{password}@127.0.0.1:{}/{}", self.port, self.options.path)
+    }
+
+    /// The process, to freeze and thaw it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Kills it, as a power cut would. [`Camera::restart`] brings it back.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again on the same port.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill()?;
+        (self.process, _) = spawn(&self.options, self.port)?;
+        Ok(())
+    }
+}
+
+fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
+    // The system's own Python: only that one has Debian's GStreamer bindings.
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(crate::file("camera/camera.py")).arg("--until-eof");
+    let mut option = |name: &str, value: String| {
+        command.arg(format!("--{name}={value}"));
+    };
+    option("port", port.to_string());
+    option("path", options.path.clone());
+    option("mounts", options.mounts.to_string());
+    option("size", format!("{}x{}", options.size.0, options.size.1));
+    option("fps", options.fps.to_string());
+    option("gop", options.gop.to_string());
+    option("kbps", options.kbps.to_string());
+    option("bframes", options.b_frames.to_string());
+    if let Some((name, password)) = &options.user {
+        option("user", format!("{name}:{password}"));
+    }
+    if options.audio {
+        command.arg("--audio");
+    }
+    let mut process = Process::start(&mut command)?;
+    let port = process.wait_for_line("the camera's address", |line| {
+        line.strip_prefix("rtsp://127.0.0.1:")?.split('/').next()?.parse().ok()
+    })?;
+    Ok((process, port))
+}
+
+/// A port on which nobody listens: where a camera will be, or never is.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,193 @@
+//! The `sightline` program, seen from outside.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::http;
+use crate::process::Process;
+use crate::wait;
+
+/// A running proxy on a free port of loopback. It is killed when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    process: Process,
+    address: String,
+}
+
+/// How a run of the program ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// All it wrote, both outputs.
+    pub output: String,
+}
+
+/// What a process holds on to, from `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Open file descriptors.
+    pub fds: usize,
+    /// Sockets among them.
+    pub sockets: usize,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// The program: `SIGHTLINE_BIN`, or the one built beside this executable.
+pub fn program() -> Result<PathBuf> {
+    let path =
+        std::env::var_os("SIGHTLINE_BIN").map_or_else(|| crate::build_dir().join("sightline"), PathBuf::from);
+    ensure!(path.exists(), "{} is missing: build it (make test does), or set SIGHTLINE_BIN", path.display());
+    Ok(path)
+}
+
+/// Runs the program to its end.
+pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Finished> {
+    let mut process = Process::start(command()?.args(arguments))?;
+    let status =
+        process.wait(Duration::from_secs(30)).with_context(|| format!("it said:\n{}", process.log()))?;
+    // The collecting threads may still be reading what the ended process left in its pipes.
+    let mut output = String::new();
+    wait::until("the output's last line", || {
+        let now = process.log();
+        let settled = now == output;
+        output = now;
+        settled.then_some(())
+    })?;
+    Ok(Finished { code: status.code(), output })
+}
+
+/// The program in a folder of its own where no configuration file lies about.
+fn command() -> Result<Command> {
+    let mut command = Command::new(program()?);
+    command.current_dir(std::env::temp_dir()).env_remove("SIGHTLINE_CONFIG").env_remove("RUST_LOG");
+    Ok(command)
+}
+
+impl Proxy {
+    /// Starts it with these arguments and `--listen 127.0.0.1:0`, and waits until it serves.
+    pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut process = Process::start(command()?.args(arguments).args(["--listen", "127.0.0.1:0"]))?;
+        let address = process.wait_for_line("Watch at http://127.0.0.1:PORT/", |line| {
+            let (_, url) = line.split_once("Watch at ")?;
+            Some(url.trim().trim_end_matches('/').to_owned())
+        })?;
+        Ok(Self { process, address })
+    }
+
+    /// The address of a path: `url("/metrics")`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    /// The WebSocket's address, with a stream to be subscribed at once, or without.
+    pub fn ws_url(&self, stream: Option<&str>) -> String {
+        let base = self.url("/ws").replacen("http", "ws", 1);
+        stream.map_or_else(|| base.clone(), |name| format!("{base}?stream={name}"))
+    }
+
+    /// Host and port, such as `127.0.0.1:40001`.
+    pub fn authority(&self) -> &str {
+        self.address.trim_start_matches("http://")
+    }
+
+    /// Gets a path.
+    pub fn get(&self, path: &str) -> Result<http::Answer> {
+        http::get(&self.url(path))
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// One stream as the API tells it.
+    pub fn stream(&self, name: &str) -> Result<Value> {
+        let answer = self.get(&format!("/api/v1/streams/{name}"))?;
+        ensure!(answer.status == 200, "status {}: {}", answer.status, answer.body);
+        Ok(serde_json::from_str(&answer.body)?)
+    }
+
+    /// Waits until the API tells this state of a stream, and gives what it tells then.
+    pub fn wait_for_state(&self, name: &str, state: &str) -> Result<Value> {
+        let mut last = Value::Null;
+        wait::until(&format!("stream {name} to be {state}"), || {
+            last = self.stream(name).ok()?;
+            (last["state"] == state).then(|| last.clone())
+        })
+        .with_context(|| format!("the API last said {last}; the log:\n{}", self.log()))
+    }
+
+    /// The sum of a metric's samples that carry all these labels; none when there is no such sample.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<f64>> {
+        let answer = self.get("/metrics")?;
+        ensure!(answer.status == 200, "/metrics: status {}", answer.status);
+        Ok(sum(&answer.body, name, labels))
+    }
+
+    /// What it holds on to now.
+    pub fn holdings(&self) -> Result<Holdings> {
+        let proc = PathBuf::from(format!("/proc/{}", self.process.pid()));
+        let links: Vec<PathBuf> = std::fs::read_dir(proc.join("fd"))?
+            .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+            .collect();
+        Ok(Holdings {
+            fds: links.len(),
+            sockets: links.iter().filter(|link| link.to_string_lossy().starts_with("socket:")).count(),
+            threads: std::fs::read_dir(proc.join("task"))?.count(),
+        })
+    }
+
+    /// Its resident memory in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Processor time it has used, in clock ticks (hundredths of a second).
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid()))?;
+        // The program's name, in brackets, may hold spaces: count from behind it. utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
+        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    }
+}
+
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    let mut total = None;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let (found, tags) = series.split_once('{').unwrap_or((series, ""));
+        if found == name && labels.iter().all(|(label, value)| tags.contains(&format!("{label}=\"{value}\"")))
+        {
+            *total.get_or_insert(0.0) += value.parse::<f64>().ok()?;
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+
+    #[test]
+    fn metrics_are_summed_over_the_samples_with_the_labels() {
+        let text = "# TYPE a gauge\na{s=\"x\",t=\"1\"} 2\na{s=\"y\"} 3\nab 7\nb 1\n";
+        assert_eq!(sum(text, "a", &[]), Some(5.0));
+        assert_eq!(sum(text, "a", &[("s", "x")]), Some(2.0));
+        assert_eq!(sum(text, "a", &[("s", "z")]), None);
+        assert_eq!(sum(text, "b", &[]), Some(1.0));
+    }
+}
