@@ -167,3 +167,53 @@ async fn a_dropped_camera_ends_its_clients_and_frees_its_port() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// Runs a player that none of us wrote; returns what it printed. `make test` installs them.
+async fn run(program: &str, arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("this test needs {program}: {error}"));
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+#[tokio::test]
+async fn ffmpeg_decodes_sound_and_picture_without_one_error() {
+    let camera = camera_at(58_900_000).await;
+    let url = camera.url();
+    let arguments = [
+        "-v",
+        "warning",
+        "-nostdin",
+        "-rtsp_transport",
+        "tcp",
+        "-i",
+        &url,
+        "-frames:v",
+        "60",
+        "-progress",
+        "-",
+    ];
+    let text =
+        run("ffmpeg", &[&arguments[..], &["-map", "0:v", "-map", "0:a", "-f", "null", "-"]].concat()).await;
+    assert!(text.lines().any(|line| line == "frame=60"), "{text}");
+    for complaint in ["error", "corrupt", "non-monoton", "missed", "concealing"] {
+        assert!(!text.to_lowercase().contains(complaint), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn gstreamer_plays_both_tracks() {
+    let camera = camera_at(1_900_000).await;
+    let location = format!("location={}", camera.url());
+    let source = ["-q", "rtspsrc", "name=camera", &location, "protocols=tcp", "latency=100"];
+    let video = "camera. ! rtph264depay ! h264parse ! avdec_h264 ! fakesink num-buffers=60 sync=false";
+    let sound = "camera. ! rtpmp4gdepay ! aacparse ! avdec_aac ! fakesink num-buffers=60 sync=false";
+    let branches: Vec<_> = video.split(' ').chain(sound.split(' ')).collect();
+    run("gst-launch-1.0", &[&source[..], &branches[..]].concat()).await;
+}

@@ -1,7 +1,7 @@
 //! PURE: cuts what a client sends into RTSP messages and interleaved packets (RFC 2326, 10.12).
 //!
 //! Not here: what a message means. Invariant: never holds more than [`MAX_MESSAGE_BYTES`] and one read; every call of
-//! [`Inbox::next`] that yields something consumes at least one byte.
+//! [`Inbox::take`] that yields something consumes at least one byte.
 
 use bytes::{Buf, BytesMut};
 use rtsp_types::{Message, ParseError};
@@ -41,7 +41,7 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Adds what was read. Drain [`Inbox::next`] before the next call.
+    /// Adds what was read. Drain [`Inbox::take`] before the next call.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -50,7 +50,7 @@ impl Inbox {
     ///
     /// # Errors
     /// After an error the stream has lost its place: answer 400 and close.
-    pub fn next(&mut self) -> Result<Option<Item>, Error> {
+    pub fn take(&mut self) -> Result<Option<Item>, Error> {
         // Some cameras' and clients' libraries send an empty line after a body; it carries nothing.
         while matches!(self.bytes.first(), Some(b'\r' | b'\n')) {
             self.bytes.advance(1);
@@ -129,7 +129,7 @@ mod tests {
             let (mut inbox, mut seen) = (Inbox::default(), Vec::new());
             for part in stream.chunks(cut) {
                 inbox.push(part);
-                while let Some(item) = inbox.next().unwrap() {
+                while let Some(item) = inbox.take().unwrap() {
                     seen.push(match item {
                         Item::Request(r) => format!("{:?} {}", r.method(), r.body().len()),
                         Item::Packet { channel } => format!("packet {channel}"),
@@ -145,20 +145,20 @@ mod tests {
     fn a_header_without_end_and_a_huge_body_are_refused() {
         let mut inbox = Inbox::default();
         inbox.push(b"OPTIONS rtsp://h/demo RTSP/1.0\r\nX: ");
-        assert!(inbox.next().unwrap().is_none());
+        assert!(inbox.take().unwrap().is_none());
         inbox.push(&vec![b'a'; MAX_MESSAGE_BYTES]);
-        assert_eq!(inbox.next().unwrap_err(), Error::TooLong);
+        assert_eq!(inbox.take().unwrap_err(), Error::TooLong);
 
         let mut inbox = Inbox::default();
         inbox.push(b"SET_PARAMETER rtsp://h/ RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 99999999\r\n\r\n");
-        assert_eq!(inbox.next().unwrap_err(), Error::TooLong);
+        assert_eq!(inbox.take().unwrap_err(), Error::TooLong);
     }
 
     #[test]
     fn binary_is_refused_at_once() {
         let mut inbox = Inbox::default();
         inbox.push(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc");
-        assert_eq!(inbox.next().unwrap_err(), Error::Malformed);
+        assert_eq!(inbox.take().unwrap_err(), Error::Malformed);
     }
 
     proptest! {
@@ -169,7 +169,7 @@ mod tests {
                 inbox.push(&part);
                 let before = inbox.bytes.len();
                 for _ in 0..=before {
-                    match inbox.next() {
+                    match inbox.take() {
                         Ok(Some(_)) => {}
                         Ok(None) => continue 'stream,
                         Err(_) => break 'stream,
@@ -186,7 +186,7 @@ mod tests {
             text[at] = byte;
             let mut inbox = Inbox::default();
             inbox.push(&text);
-            let _ = inbox.next();
+            let _ = inbox.take();
         }
     }
 }

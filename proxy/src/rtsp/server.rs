@@ -223,7 +223,7 @@ impl Client {
             for command in commands {
                 match command {
                     Command::Subscribe(path) => {
-                        units = self.mounts.get(&path).map(|source| source.subscribe())
+                        units = self.mounts.get(&path).map(|source| source.subscribe());
                     }
                     Command::Unsubscribe => units = None,
                     Command::Close(reason) => {

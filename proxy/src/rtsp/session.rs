@@ -139,7 +139,7 @@ impl Session {
         }
         self.inbox.push(bytes);
         loop {
-            match self.inbox.next() {
+            match self.inbox.take() {
                 Ok(Some(Item::Request(request))) => {
                     self.last_heard_ms = now.mono_ms;
                     self.request(&request, now, directory, &mut commands);
@@ -192,18 +192,22 @@ impl Session {
             self.close(CloseReason::TimedOut, &mut commands);
             return commands;
         }
+        self.report(now, directory);
+        commands
+    }
+
+    /// Sends the sender reports of a playing session when they are due.
+    fn report(&mut self, now: Now, directory: &dyn Directory) {
+        let Some(presentation) = self.presentation.as_ref().filter(|p| p.playing) else { return };
         if now.mono_ms < self.next_report_ms {
-            return commands;
+            return;
         }
-        if let Some(presentation) = self.presentation.as_ref().filter(|p| p.playing) {
-            self.next_report_ms = now.mono_ms + REPORT_INTERVAL_MS;
-            if let Some(offer) = directory.offer(&presentation.path) {
-                for set_up in &presentation.set_up {
-                    set_up.packetiser.report(now.unix_us, offer.epoch_unix_us, &mut self.out);
-                }
+        self.next_report_ms = now.mono_ms + REPORT_INTERVAL_MS;
+        if let Some(offer) = directory.offer(&presentation.path) {
+            for set_up in &presentation.set_up {
+                set_up.packetiser.report(now.unix_us, offer.epoch_unix_us, &mut self.out);
             }
         }
-        commands
     }
 
     fn close(&mut self, reason: CloseReason, commands: &mut Vec<Command>) {
@@ -241,6 +245,9 @@ impl Session {
         });
         let ends = matches!(request.method(), Method::Teardown) && answer.status.is_success();
         self.answer(Some(request), answer);
+        // The first reports go ahead of the first packet: ffmpeg rebases its times on the first report it sees, and would
+        // step back when that comes in the middle.
+        self.report(now, directory);
         if ends {
             self.close(CloseReason::Teardown, commands);
         }
