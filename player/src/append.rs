@@ -71,7 +71,13 @@ pub struct Queue<P> {
 
 impl<P> Default for Queue<P> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), waiting_bytes: 0, in_flight: Vec::new(), busy: false, retried: false }
+        Self {
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            in_flight: Vec::new(),
+            busy: false,
+            retried: false,
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 
 use std::collections::VecDeque;
 
+use crate::within;
+
 /// Fragments older than this tell nothing about the next one, in milliseconds.
 const EDGE_WINDOW_MS: f64 = 3_000.0;
 
@@ -114,7 +116,9 @@ impl Edge {
             self.arrivals.pop_front();
         }
         // One is always kept: a camera with a frame every 5 s still has an edge.
-        while self.arrivals.len() > 1 && self.arrivals.front().is_some_and(|&(at, _)| now_ms - at > EDGE_WINDOW_MS) {
+        while self.arrivals.len() > 1
+            && self.arrivals.front().is_some_and(|&(at, _)| now_ms - at > EDGE_WINDOW_MS)
+        {
             self.arrivals.pop_front();
         }
     }
@@ -259,7 +263,7 @@ impl Controller {
 
     /// What to do now.
     pub fn decide(&mut self, now_ms: f64, clock_offset_ms: Option<f64>) -> Action {
-        let passed_s = self.margin_at_ms.map_or(0.0, |at| (now_ms - at).clamp(0.0, 1e3) / 1e3);
+        let passed_s = self.margin_at_ms.map_or(0.0, |at| within(now_ms - at, 0.0, 1e3) / 1e3);
         self.margin_at_ms = Some(now_ms);
         self.margin_ms = (self.margin_ms - passed_s * MARGIN_DECAY_MS_PER_S).max(MARGIN_MS.0);
         self.playhead.advance(now_ms, self.rate);
@@ -283,7 +287,7 @@ impl Controller {
         }
         self.correcting = true;
         let fastest = if self.audible { 1.05 } else { 1.25 };
-        let wanted = (1.0 + behind_ms / CATCH_UP_MS).clamp(0.97, fastest);
+        let wanted = within(1.0 + behind_ms / CATCH_UP_MS, 0.97, fastest);
         // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
         let steps = ((wanted - 1.0) * 100.0).round();
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };

@@ -6,7 +6,9 @@
 
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{DomException, HtmlVideoElement, MediaSource, SourceBuffer, SourceBufferAppendMode, TimeRanges, Url};
+use web_sys::{
+    DomException, HtmlVideoElement, MediaSource, SourceBuffer, SourceBufferAppendMode, TimeRanges, Url,
+};
 
 use crate::append::{Failure, Operation};
 
@@ -50,7 +52,8 @@ pub(crate) fn codecs() -> Vec<String> {
         ("fLaC", "audio/mp4; codecs=\"fLaC\""),
     ];
     let source = if has_media_source() { global("MediaSource") } else { global("ManagedMediaSource") };
-    let Ok(ask) = Reflect::get(&source, &"isTypeSupported".into()).and_then(JsCast::dyn_into::<js_sys::Function>)
+    let Ok(ask) =
+        Reflect::get(&source, &"isTypeSupported".into()).and_then(JsCast::dyn_into::<js_sys::Function>)
     else {
         return Vec::new();
     };
@@ -100,7 +103,9 @@ impl Source {
         for (track, mime) in mimes.iter().enumerate() {
             let buffer = match self.source.add_source_buffer(mime) {
                 Ok(buffer) => buffer,
-                Err(error) if name_of(&error) == "NotSupportedError" => return tell(Told::Refused(mime.clone())),
+                Err(error) if name_of(&error) == "NotSupportedError" => {
+                    return tell(Told::Refused(mime.clone()));
+                }
                 Err(error) => return tell(Told::Failed(words_of(&error))),
             };
             buffer.set_mode(SourceBufferAppendMode::Segments);
@@ -136,7 +141,10 @@ impl Source {
 
     /// What is buffered of the video, in seconds.
     pub(crate) fn buffered_s(&self) -> Vec<(f64, f64)> {
-        self.buffers.first().and_then(|first| first.buffer.buffered().ok()).map_or_else(Vec::new, |ranges| list(&ranges))
+        self.buffers
+            .first()
+            .and_then(|first| first.buffer.buffered().ok())
+            .map_or_else(Vec::new, |ranges| list(&ranges))
     }
 }
 
@@ -175,4 +183,3 @@ fn name_of(error: &JsValue) -> String {
 fn words_of(error: &JsValue) -> String {
     error.dyn_ref::<DomException>().map_or_else(|| "unknown".into(), DomException::message)
 }
-

@@ -35,6 +35,10 @@ extern "C" {
     #[wasm_bindgen(js_name = clearInterval)]
     fn clear_interval(id: i32);
 
+    type Rejectable;
+    #[wasm_bindgen(method, js_name = catch)]
+    fn on_rejected(this: &Rejectable, callback: &JsValue) -> JsValue;
+
     /// `requestVideoFrameCallback`, which not every browser has.
     #[wasm_bindgen(extends = HtmlVideoElement)]
     type FrameVideo;
@@ -350,15 +354,16 @@ impl Shell {
     fn play(self: &Rc<Self>) {
         let Ok(promise) = self.video.play() else { return };
         let weak = Rc::downgrade(self);
-        wasm_bindgen_futures::spawn_local(async move {
-            let Err(error) = wasm_bindgen_futures::JsFuture::from(promise).await else { return };
+        let rejected = Closure::once_into_js(move |error: JsValue| {
             // Any other rejection means that the source was changed meanwhile: another `play()` follows that.
-            let not_allowed =
-                error.dyn_ref::<web_sys::DomException>().is_some_and(|error| error.name() == "NotAllowedError");
+            let not_allowed = error
+                .dyn_ref::<web_sys::DomException>()
+                .is_some_and(|error| error.name() == "NotAllowedError");
             if let Some(shell) = weak.upgrade().filter(|_| not_allowed) {
                 shell.take(Event::PlayRejected);
             }
         });
+        let _ = promise.unchecked_ref::<Rejectable>().on_rejected(&rejected);
     }
 
     fn moving(&self) -> bool {

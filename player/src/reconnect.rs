@@ -5,6 +5,8 @@
 //!
 //! Invariant: a delay is never longer than [`MAX_DELAY_MS`] and never shorter than half its step.
 
+use crate::within;
+
 /// The first step, in milliseconds.
 pub const FIRST_DELAY_MS: f64 = 250.0;
 
@@ -22,7 +24,7 @@ impl BackOff {
     pub fn next_delay_ms(&mut self, random: f64) -> f64 {
         let step = (FIRST_DELAY_MS * f64::from(1u32 << self.attempt.min(10))).min(MAX_DELAY_MS);
         self.attempt = self.attempt.saturating_add(1);
-        step * (0.5 + 0.5 * random.clamp(0.0, 1.0))
+        step * (0.5 + 0.5 * within(random, 0.0, 1.0))
     }
 
     /// It worked: the next failure starts from the beginning.

@@ -15,8 +15,10 @@ pub use events::{Command, Config, Event, Facts, Notice};
 
 use crate::clock::ServerClock;
 use crate::latency::Target;
+use crate::message;
 use crate::reconnect::BackOff;
 use crate::stats::{Counters, Stats};
+use crate::within;
 use play::Playback;
 
 /// How long a connection may take to open, in milliseconds.
@@ -46,8 +48,12 @@ const MAX_TICK_MS: f64 = 500.0;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Link {
     /// Nothing is open. Connect when the tick's account reaches zero.
-    Down { wait_ms: f64 },
-    Connecting { since_ms: f64 },
+    Down {
+        wait_ms: f64,
+    },
+    Connecting {
+        since_ms: f64,
+    },
     Up,
     /// A fatal error was told; nothing is tried.
     Stopped,
@@ -150,9 +156,9 @@ impl<P: Clone> Session<P> {
             }
             Event::Text { connection, text } if connection == self.connection && self.link == Link::Up => {
                 self.quiet_ms = 0.0;
-                match serde_json::from_str(&text) {
-                    Ok(message) => self.on_message(message),
-                    Err(_) => self.counters.bad_messages += 1, // how the protocol grows: see `wire`
+                match message::read(&text) {
+                    Some(message) => self.on_message(message),
+                    None => self.counters.bad_messages += 1, // how the protocol grows: see `wire`
                 }
             }
             Event::Fragment { connection, header, payload, bytes, position_s } => {
@@ -182,18 +188,20 @@ impl<P: Clone> Session<P> {
                 }
             }
             Event::Play => {
-                self.wants_play = true;
+                let again = !std::mem::replace(&mut self.wants_play, true);
                 self.idle_ms = 0.0;
                 self.unpark();
-                if self.play.is_placed() {
+                // The element's own `play` event comes here too: it changes nothing.
+                if again && self.play.is_placed() {
                     self.out.push(Command::Play);
                     self.seek_to_live();
                 }
             }
             Event::Pause => {
-                self.wants_play = false;
-                self.idle_ms = 0.0;
-                self.out.push(Command::Pause);
+                if std::mem::take(&mut self.wants_play) {
+                    self.idle_ms = 0.0;
+                    self.out.push(Command::Pause);
+                }
             }
             Event::Muted(muted) => {
                 self.config.muted = muted;
@@ -361,7 +369,9 @@ impl<P: Clone> Session<P> {
                     self.trouble = None;
                 }
             }
-            ServerMessage::Tracks { number, epoch, catch_up_sequence, tracks } if self.number == Some(number) => {
+            ServerMessage::Tracks { number, epoch, catch_up_sequence, tracks }
+                if self.number == Some(number) =>
+            {
                 self.on_tracks(epoch, catch_up_sequence, tracks);
             }
             ServerMessage::Online { number } if self.number == Some(number) => {
@@ -375,7 +385,8 @@ impl<P: Clone> Session<P> {
                 self.trouble = Some(Trouble { state, code, reason, since_us: Some(since_time_us) });
             }
             ServerMessage::Dropped { number, frames } if self.number == Some(number) => {
-                self.counters.server_dropped_frames = self.counters.server_dropped_frames.saturating_add(frames);
+                self.counters.server_dropped_frames =
+                    self.counters.server_dropped_frames.saturating_add(frames);
                 self.play.controller.on_gap();
             }
             ServerMessage::Error { code, message, retryable, stream } => {
@@ -388,16 +399,7 @@ impl<P: Clone> Session<P> {
     }
 
     fn on_error(&mut self, code: ErrorCode, message: String, retryable: bool) {
-        let name = match code {
-            ErrorCode::UnknownStream => "unknown_stream",
-            ErrorCode::UnsupportedCodec => "unsupported_codec",
-            ErrorCode::UnsupportedVersion => "unsupported_version",
-            ErrorCode::BadMessage => "bad_message",
-            ErrorCode::TooMany => "too_many",
-            ErrorCode::TooSlow => "too_slow",
-            ErrorCode::ShuttingDown => "shutting_down",
-            ErrorCode::Other => "other",
-        };
+        let name = crate::message::error_name(code);
         match code {
             ErrorCode::UnsupportedVersion | ErrorCode::UnsupportedCodec => return self.stop(name, message),
             ErrorCode::UnknownStream | ErrorCode::TooMany => {
@@ -420,8 +422,9 @@ impl<P: Clone> Session<P> {
         self.notify(Notice::Error { code: name.into(), message, fatal: false, retryable });
     }
 
-    fn on_tracks(&mut self, epoch: u32, catch_up_sequence: Option<u32>, mut tracks: Vec<Track>) {
-        tracks.sort_by_key(|track| !track.is_video());
+    fn on_tracks(&mut self, epoch: u32, catch_up_sequence: Option<u32>, tracks: Vec<Track>) {
+        let (mut tracks, sound): (Vec<_>, Vec<_>) = tracks.into_iter().partition(Track::is_video);
+        tracks.extend(sound);
         if !self.play.fits(&tracks) && self.play.has_media() {
             self.hold_and_forget();
             self.open_source();
@@ -450,7 +453,7 @@ impl<P: Clone> Session<P> {
     // ---- time
 
     fn on_tick(&mut self, facts: Facts, random: f64) {
-        let passed_ms = (self.now_ms - self.play.ticked_ms).clamp(0.0, MAX_TICK_MS);
+        let passed_ms = within(self.now_ms - self.play.ticked_ms, 0.0, MAX_TICK_MS);
         self.play.ticked_ms = self.now_ms;
         match self.link {
             Link::Stopped => return,

@@ -39,7 +39,9 @@ impl Transport {
                 None => data.as_string().map_or(Message::Unreadable, Message::Text),
             });
         });
-        let on_close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| tell(Message::Closed(event.code())));
+        let on_close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
+            tell(Message::Closed(event.code()))
+        });
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));

@@ -6,6 +6,8 @@
 //!
 //! Invariant: while the standstill lasts each step is given once, in order, and after the last one it starts over.
 
+use crate::within;
+
 /// What to try.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
@@ -66,7 +68,7 @@ impl Watchdog {
     /// Looks. Returns what to try, if anything.
     pub fn look(&mut self, look: Look, now_ms: f64) -> Option<Step> {
         let Some((last_ms, last)) = self.last.replace((now_ms, look.clone())) else { return None };
-        let passed_ms = (now_ms - last_ms).clamp(0.0, MAX_LOOK_MS);
+        let passed_ms = within(now_ms - last_ms, 0.0, MAX_LOOK_MS);
         let moved = (look.position_s - last.position_s).abs() > 0.001;
         let new_picture = look.total_frames != last.total_frames;
         self.quiet_ms = if look.newest_s == last.newest_s { self.quiet_ms + passed_ms } else { 0.0 };
@@ -92,9 +94,13 @@ impl Watchdog {
         {
             return Some(Step::Nudge(start_s));
         }
-        let fresh = self.quiet_ms <= look.frame_ms.mul_add(3.0, 1_000.0);
+        let fresh = self.quiet_ms <= 1_000.0 + look.frame_ms * 3.0;
         let ahead = look.newest_s.is_some_and(|newest_s| newest_s > look.position_s + 0.02) || !look.placed;
-        if fresh && ahead { self.escalate(self.still_ms, SEEK_AFTER_MS.max(look.frame_ms * 3.0)) } else { None }
+        if fresh && ahead {
+            self.escalate(self.still_ms, SEEK_AFTER_MS.max(look.frame_ms * 3.0))
+        } else {
+            None
+        }
     }
 
     fn escalate(&mut self, still_ms: f64, first_ms: f64) -> Option<Step> {
@@ -167,8 +173,7 @@ mod tests {
 
     #[test]
     fn a_standstill_while_media_arrives_escalates_and_starts_over() {
-        let steps =
-            watch(&mut Watchdog::default(), (0..100).map(|i| still(6.0 + f64::from(i) * 0.1)));
+        let steps = watch(&mut Watchdog::default(), (0..100).map(|i| still(6.0 + f64::from(i) * 0.1)));
         assert_eq!(
             steps,
             [

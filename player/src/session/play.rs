@@ -10,6 +10,7 @@ use crate::clock::ServerClock;
 use crate::latency::{Action, Controller, Target};
 use crate::stats::{Stats, Window};
 use crate::watchdog::{Look, STALL_MS, Step, Watchdog};
+use crate::within;
 
 /// Pictures remembered to find the capture time of the one on the screen.
 const MAX_PICTURES: usize = 512;
@@ -333,9 +334,10 @@ impl<P: Clone> Session<P> {
             play.controller.on_gap();
             play.pictures.clear();
         }
-        play.newest_s = Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        play.newest_s =
+            Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
         play.history.on_video(presentation_s, header.key_frame);
-        play.frame_ms = (f64::from(header.duration_ticks) * 1e3 / timescale).clamp(1.0, 10_000.0);
+        play.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
         if play.pictures.len() == MAX_PICTURES {
             play.pictures.pop_front();
         }
@@ -502,7 +504,8 @@ impl<P: Clone> Session<P> {
 
     fn tell_stats(&mut self) {
         self.play.stats_in_ms = STATS_EVERY_MS;
-        for window in [&mut self.play.latency, &mut self.play.wait, &mut self.play.gaps, &mut self.play.bits] {
+        for window in [&mut self.play.latency, &mut self.play.wait, &mut self.play.gaps, &mut self.play.bits]
+        {
             window.expire(self.now_ms);
         }
         let stats = self.stats();

@@ -1,0 +1,194 @@
+// <sightline-player>: attributes, words and events around the player; what the player does is decided in the WASM.
+import init, { Player } from './sightline-player.js';
+
+const loaded = init();
+const here = new URL('../ws', import.meta.url);
+const FORWARDED = ['play', 'playing', 'waiting', 'pause', 'volumechange', 'resize', 'loadeddata'];
+const RESTART = ['src', 'stream', 'autoplay', 'renderer'];
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(`
+:host{display:block;position:relative;overflow:hidden;background:#000;aspect-ratio:16/9;contain:content}
+:host([hidden]){display:none}
+video,canvas{position:absolute;inset:0;width:100%;height:100%;object-fit:var(--sightline-fit,contain);background:#000}
+canvas{pointer-events:none;background:none}
+p{position:absolute;inset:0;margin:0;display:grid;place-content:center;text-align:center;padding:1em;color:#d7dde4;
+ font:500 clamp(13px,2.2vw,17px)/1.45 system-ui,sans-serif;text-wrap:balance;pointer-events:none;opacity:0;
+ background:radial-gradient(#0009,#000b);transition:opacity .2s}
+p.on{opacity:1}
+p.late{transition-delay:.7s}
+button{position:absolute;inset:0;margin:auto;width:4.5em;height:4.5em;border:0;border-radius:50%;background:#fffd;color:#111;
+ font:600 15px system-ui,sans-serif;cursor:pointer}
+button:focus-visible{outline:3px solid #6cf;outline-offset:3px}
+@media (prefers-reduced-motion:reduce){p{transition:none}}`);
+
+const time = us => {
+  const at = new Date(us / 1e3), old = Date.now() - at > 864e5;
+  return at.toLocaleString([], { ...(old && { dateStyle: 'medium' }), timeStyle: 'short' });
+};
+
+/** What a state means, in words for people. */
+const words = ({ state, code, reason, sinceUs }) => {
+  if (state === 'live') return '';
+  if (state === 'offline') return `Offline since ${time(sinceUs)}${reason && ': ' + reason}`;
+  if (state === 'error') return reason ? reason[0].toUpperCase() + reason.slice(1) : 'Something went wrong';
+  return reason && code !== 'connecting' ? `Connecting…\n${reason}` : 'Connecting…';
+};
+
+export class SightlinePlayer extends HTMLElement {
+  static observedAttributes = [...RESTART, 'muted', 'controls', 'target-latency', 'quality', 'poster'];
+  #video = document.createElement('video');
+  #text = document.createElement('p');
+  #player = null;
+  #wanted = 0;
+  #held = null;
+  #button = null;
+  #state = { state: 'connecting', code: '', reason: '', sinceUs: null };
+  #watch = new AbortController();
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: 'open' });
+    root.adoptedStyleSheets = [sheet];
+    this.#video.playsInline = true;
+    this.#video.disablePictureInPicture = false;
+    this.#text.setAttribute('role', 'status');
+    this.#text.setAttribute('aria-live', 'polite');
+    root.append(this.#video, this.#text);
+    for (const type of FORWARDED) this.#video.addEventListener(type, () => this.dispatchEvent(new Event(type)));
+    // The browser's own controls, media keys and picture-in-picture reach the player through these.
+    this.#video.addEventListener('play', () => this.#player?.play());
+    this.#video.addEventListener('pause', () => this.#player?.pause());
+    this.#video.addEventListener('volumechange', () => this.#player?.setMuted(this.#video.muted));
+  }
+
+  get video() { return this.#video; }
+  get state() { return this.#state.state; }
+  get muted() { return this.#video.muted; }
+  set muted(on) { this.#video.muted = on; }
+  get volume() { return this.#video.volume; }
+  set volume(volume) { this.#video.volume = volume; }
+  get paused() { return this.#video.paused; }
+
+  connectedCallback() { this.#restart(); }
+  // A move within the page takes it out and puts it back at once: only a real removal ends the player.
+  disconnectedCallback() { queueMicrotask(() => this.isConnected || this.destroy()); }
+
+  attributeChangedCallback(name, before, now) {
+    if (before === now) return;
+    if (name === 'controls') this.#video.controls = now !== null;
+    else if (name === 'poster') now === null ? this.#video.removeAttribute('poster') : (this.#video.poster = now);
+    else if (name === 'muted') this.#video.muted = now !== null;
+    else if (name === 'target-latency') this.#player?.setTarget(this.#target());
+    else if (RESTART.includes(name) && this.isConnected) this.#restart();
+  }
+
+  play() {
+    this.#button?.remove();
+    this.#button = null;
+    this.#player?.play();
+    return this.#player ? Promise.resolve() : loaded.then(() => undefined);
+  }
+  pause() { this.#player?.pause(); }
+  seekToLive() { this.#player?.seekToLive(); }
+  getStats() { return this.#player ? JSON.parse(this.#player.stats()) : null; }
+
+  /** The picture on the screen, as a PNG Blob. */
+  async snapshot() {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    if (!width) throw new DOMException('There is no picture yet', 'InvalidStateError');
+    const canvas = new OffscreenCanvas(width, height);
+    canvas.getContext('2d').drawImage(this.#video, 0, 0);
+    return canvas.convertToBlob({ type: 'image/png' });
+  }
+
+  /** Ends everything; putting the element into a page again, or another `stream`, begins anew. */
+  destroy() {
+    this.#wanted++;
+    this.#watch.abort();
+    this.#player?.free();
+    this.#player = null;
+    this.#hold(false);
+    this.#button?.remove();
+    this.#button = null;
+  }
+
+  #target() { return parseFloat(this.getAttribute('target-latency') ?? 'auto'); }
+
+  async #restart() {
+    this.destroy();
+    const wanted = this.#wanted;
+    this.#show({ state: 'connecting', code: '', reason: '', sinceUs: null });
+    await null; // several attributes set in a row are one change
+    if (wanted !== this.#wanted) return;
+    const stream = this.getAttribute('stream');
+    if (!stream) return this.#show({ state: 'error', code: 'no_stream', reason: 'no stream is named', sinceUs: null });
+    try { await loaded; } catch (error) {
+      return this.#fail('wasm_failed', `the player could not be loaded: ${error.message}`, true);
+    }
+    if (wanted !== this.#wanted || !this.isConnected) return;
+    if (!/^(mse)?$/.test(this.getAttribute('renderer') ?? '')) this.#fail('unknown_renderer', 'no such renderer: using mse');
+    const src = new URL(this.getAttribute('src') || here, here);
+    src.protocol = src.protocol.replace('http', 'ws');
+    const autoplay = !/^(off|false|no)$/i.test(this.getAttribute('autoplay') ?? '');
+    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), json => {
+      if (wanted === this.#wanted) this.#notice(JSON.parse(json));
+    });
+    if (!autoplay) this.#askForClick();
+    const { signal } = this.#watch = new AbortController();
+    const hidden = () => this.#player?.setHidden(document.hidden);
+    document.addEventListener('visibilitychange', hidden, { signal });
+    window.addEventListener('online', () => this.#player?.networkBack(), { signal });
+    hidden();
+  }
+
+  #notice({ type, ...detail }) {
+    if (type === 'state') this.#show(detail);
+    else if (type === 'latency') this.#tell(type, detail.ms);
+    else if (type === 'hold') this.#hold(detail.on);
+    else if (type === 'muted') this.#tell('autoplaymuted');
+    else if (type === 'gestureNeeded') { this.#askForClick(); this.#tell('gestureneeded'); }
+    else this.#tell(type, detail);
+  }
+
+  #tell(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+
+  #fail(code, message, fatal = false) {
+    if (fatal) this.#show({ state: 'error', code, reason: message, sinceUs: null });
+    this.#tell('error', { code, message, fatal, retryable: !fatal });
+  }
+
+  #show(state) {
+    const text = words(state);
+    this.#state = state;
+    if (this.#text.textContent !== text && text) this.#text.textContent = text;
+    this.#text.classList.toggle('on', !!text);
+    // A reconnect of a moment is not worth a word while the last picture stands.
+    this.#text.classList.toggle('late', state.state === 'connecting' && !!this.#held);
+    if (this.getAttribute('state') !== state.state) this.setAttribute('state', state.state);
+    this.#tell('statechange', state);
+  }
+
+  /** Keeps the last picture visible while its MediaSource is replaced. */
+  #hold(on) {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    if (!on) {
+      this.#held?.remove();
+      this.#held = null;
+    } else if (!this.#held && width) {
+      this.#held = Object.assign(document.createElement('canvas'), { width, height });
+      this.#held.getContext('2d').drawImage(this.#video, 0, 0);
+      this.#video.after(this.#held);
+    }
+  }
+
+  #askForClick() {
+    if (this.#button) return;
+    this.#button = Object.assign(document.createElement('button'), { type: 'button', textContent: 'Play' });
+    this.#button.addEventListener('click', () => this.play());
+    this.shadowRoot.append(this.#button);
+  }
+}
+
+// Names that HTMLElement has already are left alone; `requestFullscreen` is the element's own.
+if (!customElements.get('sightline-player')) customElements.define('sightline-player', SightlinePlayer);
