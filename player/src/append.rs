@@ -17,6 +17,10 @@ const MAX_APPEND_BYTES: usize = 8 << 20;
 /// How much of the past is kept behind the playhead, in seconds: trimmed to `.0` when it exceeds `.1`.
 const KEEP_S: (f64, f64) = (5.0, 10.0);
 
+/// How far before a key frame a cut is made, in seconds. `remove` goes on to the next key frame at or after its end:
+/// with an end that the browser's rounding puts behind the key frame, Firefox removes the whole GOP being played.
+const BEFORE_KEY_FRAME_S: f64 = 0.005;
+
 /// Key frames remembered; at one a second this is ten minutes, far more than is kept.
 const MAX_KEY_FRAMES: usize = 600;
 
@@ -213,7 +217,7 @@ impl History {
         while self.key_frames_s.front().is_some_and(|&key| key < cut) {
             self.key_frames_s.pop_front();
         }
-        Some(cut)
+        Some(cut - BEFORE_KEY_FRAME_S)
     }
 }
 
@@ -307,9 +311,9 @@ mod tests {
             history.on_video(f64::from(i), i % 2 == 0);
         }
         assert_eq!(history.trim(10.0), None);
-        assert_eq!(history.trim(10.5), Some(4.0));
+        assert_eq!(history.trim(10.5), Some(4.0 - BEFORE_KEY_FRAME_S));
         assert_eq!(history.trim(10.6), None, "already cut");
-        assert_eq!(history.evict(10.6), Some(10.0));
+        assert_eq!(history.evict(10.6), Some(10.0 - BEFORE_KEY_FRAME_S));
     }
 
     #[test]

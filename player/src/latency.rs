@@ -39,7 +39,7 @@ const DEAD_BAND_MS: (f64, f64) = (14.0, 4.0);
 const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 
 /// How fast the margin that trouble has added goes away, in milliseconds a second.
-const MARGIN_DECAY_MS_PER_S: f64 = 1.0;
+const MARGIN_DECAY_MS_PER_S: f64 = 0.4;
 
 /// What sound needs more than pictures do: an audio device asks for its samples ahead of time, in milliseconds.
 const AUDIO_MARGIN_MS: f64 = 60.0;

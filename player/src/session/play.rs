@@ -22,7 +22,7 @@ const HISTORY_REST_MS: f64 = 80.0;
 const GAP_S: f64 = 1.0;
 
 /// What a dropped picture and a stall add to the margin, in milliseconds.
-const TROUBLE_MS: (f64, f64) = (4.0, 30.0);
+const TROUBLE_MS: (f64, f64) = (5.0, 30.0);
 
 /// Time between two `stats` notices, in milliseconds.
 const STATS_EVERY_MS: f64 = 1_000.0;
@@ -420,6 +420,8 @@ impl<P: Clone> Session<P> {
     fn on_first_picture(&mut self) {
         if self.play.phase == Phase::Placed {
             self.play.phase = Phase::Playing;
+            // While a page and a decoder start, messages are handled late: that says nothing about the network.
+            self.play.controller.on_gap();
             let since_start_ms = self.now_ms - self.started_ms;
             self.play.first_frame_ms.get_or_insert(since_start_ms);
             self.notify(Notice::Hold { on: false });
