@@ -110,7 +110,7 @@ impl Browser {
         if let Some(stdin) = self.commands.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             writeln!(stdin, "{command}")?;
         }
-        match receiver.recv_timeout(Duration::from_secs(60)) {
+        match receiver.recv_timeout(Duration::from_mins(1)) {
             Ok(answer) => answer.with_context(|| format!("{}: {command}", self.engine.name())),
             Err(_) => bail!("{}: no answer to {command}", self.engine.name()),
         }
@@ -129,7 +129,7 @@ impl Drop for Browser {
     }
 }
 
-/// One tab.
+/// One tab; it is closed when dropped.
 #[derive(Debug)]
 pub struct Page<'b> {
     browser: &'b Browser,
@@ -234,15 +234,22 @@ impl Page<'_> {
         Ok(path)
     }
 
-    /// Closes the tab.
-    pub fn close(self) -> Result<()> {
-        self.command("close", json!({})).map(drop)
+    /// All text of the page, also inside shadow roots.
+    pub fn text(&self) -> Result<String> {
+        Ok(self.evaluate("__glass.text()")?.as_str().unwrap_or_default().to_owned())
     }
 
     fn command(&self, name: &str, mut command: Value) -> Result<Value> {
         command["cmd"] = name.into();
         command["page"] = self.number.into();
         self.browser.command(command)
+    }
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        // A browser that is gone has no tabs either.
+        let _ = self.command("close", json!({}));
     }
 }
 

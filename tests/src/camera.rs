@@ -1,4 +1,4 @@
-//! A camera none of us wrote: GStreamer's RTSP server (`camera/camera.py`).
+//! A camera none of us wrote: the RTSP server of `GStreamer` (`camera/camera.py`).
 
 use std::process::Command;
 
@@ -56,8 +56,18 @@ pub struct Camera {
 impl Camera {
     /// Starts a camera on a free port and waits until it is ready.
     pub fn start(options: Options) -> Result<Self> {
-        let (process, port) = spawn(&options, 0)?;
+        Self::start_on(0, options)
+    }
+
+    /// Starts a camera on this port.
+    pub fn start_on(port: u16, options: Options) -> Result<Self> {
+        let (process, port) = spawn(&options, port)?;
         Ok(Self { options, port, process })
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its address without name and password, such as `rtsp://127.0.0.1:40001/cam`.
@@ -119,4 +129,16 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
 /// A port on which nobody listens: where a camera will be, or never is.
 pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// How many TCP connections to this port of loopback there are, whoever holds them (from `/proc/net/tcp`).
+pub fn connections_to(port: u16) -> Result<usize> {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp")?;
+    let peer = format!("0100007F:{port:04X}");
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(2) == Some(&peer.as_str()) && fields.get(3) == Some(&ESTABLISHED)
+    };
+    Ok(table.lines().filter(is_one).count())
 }

@@ -1,12 +1,15 @@
 //! The harness that the whole-system tests (`tests/`) and the benchmarks (`src/bin/bench`) share.
 //!
-//! Everything is real: [`camera`] is GStreamer's RTSP server, [`proxy`] the `sightline` program, [`viewer`] a WebSocket
+//! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`proxy`] the `sightline` program, [`viewer`] a WebSocket
 //! client, [`browser`] Chromium or Firefox, [`judge`] ffmpeg. Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
 //! What belongs here: starting and ending real parts, and looking at them from outside. What does not: assertions about
 //! Sightline (they are the tests' own). Invariant: whatever is started ends when its value is dropped, by its own
 //! process id, and no two tests share a port or a file.
+
+// A panic of a harness is a failed test: that is what it is for.
+#![allow(clippy::missing_panics_doc)]
 
 pub mod architecture;
 pub mod browser;
@@ -15,6 +18,7 @@ pub mod http;
 pub mod judge;
 pub mod process;
 pub mod proxy;
+pub mod serve;
 pub mod stats;
 pub mod viewer;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! The `sightline` program, seen from outside.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::camera::Camera;
 use crate::http;
 use crate::process::Process;
 use crate::wait;
@@ -63,6 +65,13 @@ pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Fi
     Ok(Finished { code: status.code(), output })
 }
 
+/// A configuration file with this text; it is deleted when dropped.
+pub fn config(text: &str) -> Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
 /// The program in a folder of its own where no configuration file lies about.
 fn command() -> Result<Command> {
     let mut command = Command::new(program()?);
@@ -73,12 +82,30 @@ fn command() -> Result<Command> {
 impl Proxy {
     /// Starts it with these arguments and `--listen 127.0.0.1:0`, and waits until it serves.
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Self> {
-        let mut process = Process::start(command()?.args(arguments).args(["--listen", "127.0.0.1:0"]))?;
+        Self::start_on("127.0.0.1:0", arguments)
+    }
+
+    /// As [`Proxy::start`], listening elsewhere.
+    pub fn start_on<S: AsRef<OsStr>>(listen: &str, arguments: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut process = Process::start(command()?.args(arguments).args(["--listen", listen]))?;
         let address = process.wait_for_line("Watch at http://127.0.0.1:PORT/", |line| {
             let (_, url) = line.split_once("Watch at ")?;
             Some(url.trim().trim_end_matches('/').to_owned())
         })?;
         Ok(Self { process, address })
+    }
+
+    /// Starts it with one camera under the name `cam`, and waits until that is live.
+    pub fn for_camera(camera: &Camera) -> Result<Self> {
+        let proxy = Self::start([format!("cam={}", camera.url())])?;
+        proxy.wait_for_state("cam", "live")?;
+        Ok(proxy)
+    }
+
+    /// Starts it with a configuration file of this text.
+    pub fn configured(text: &str) -> Result<Self> {
+        let file = config(text)?;
+        Self::start(["--config".as_ref(), file.path().as_os_str()])
     }
 
     /// The address of a path: `url("/metrics")`.

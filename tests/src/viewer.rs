@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use sightline_wire::{ClientMessage, Header, Kind, ServerMessage, Track};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::proxy::Proxy;
@@ -79,6 +81,7 @@ impl Record {
 pub struct Viewer {
     record: Arc<Mutex<Record>>,
     out: UnboundedSender<Message>,
+    paused: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -93,9 +96,24 @@ fn runtime() -> &'static tokio::runtime::Runtime {
 impl Viewer {
     /// Connects to a WebSocket address.
     pub fn connect(url: &str) -> Result<Self> {
+        Self::connect_with(url, None)
+    }
+
+    /// Connects with a receive buffer of so many bytes: for viewers that are slow.
+    pub fn connect_with(url: &str, receive_buffer: Option<u32>) -> Result<Self> {
         let record = Arc::new(Mutex::new(Record::default()));
         let (out, mut outgoing) = unbounded_channel();
-        let connect = tokio_tungstenite::connect_async(url);
+        let (paused, mut pause) = watch::channel(false);
+        let connect = async {
+            let host = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
+            let tcp = TcpSocket::new_v4()?;
+            if let Some(bytes) = receive_buffer {
+                tcp.set_recv_buffer_size(bytes)?;
+            }
+            let tcp = tcp.connect(host.parse().context("host and port")?).await?;
+            tcp.set_nodelay(true)?;
+            anyhow::Ok(tokio_tungstenite::client_async(url, tcp).await?)
+        };
         let limit = Duration::from_secs(10);
         let (socket, _) = runtime()
             .block_on(async { tokio::time::timeout(limit, connect).await })
@@ -105,7 +123,10 @@ impl Viewer {
         let kept = Arc::clone(&record);
         let task = runtime().spawn(async move {
             loop {
+                // Fails only when the viewer is gone, and then this task is aborted.
+                let _ = pause.wait_for(|paused| !paused).await;
                 tokio::select! {
+                    _ = pause.changed() => {}
                     incoming = stream.next() => if keep(&kept, incoming) { break },
                     message = outgoing.recv() => match message {
                         Some(message) => if sink.send(message).await.is_err() {
@@ -118,7 +139,7 @@ impl Viewer {
                 }
             }
         });
-        Ok(Self { record, out, task })
+        Ok(Self { record, out, paused, task })
     }
 
     /// Connects to a proxy's `/ws?stream=NAME`.
@@ -156,6 +177,16 @@ impl Viewer {
     pub fn wait_more_fragments(&self, count: usize) -> Result<()> {
         let now = self.record().fragments(0).count();
         self.wait_fragments(now + count)
+    }
+
+    /// Stops reading: what the proxy sends stays in the kernel's buffers, and then in the proxy.
+    pub fn pause(&self) {
+        self.paused.send_replace(true);
+    }
+
+    /// Reads on.
+    pub fn resume(&self) {
+        self.paused.send_replace(false);
     }
 
     /// Sends a message of the protocol.

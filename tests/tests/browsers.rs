@@ -1,0 +1,264 @@
+//! What people see, in Chromium and in Firefox: each claim read from the pictures on the screen.
+//!
+//! One browser of each kind serves all tests of this file, one test at a time: a tab in the background is hidden.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sightline_tests::browser::{Browser, Engine, Page};
+use sightline_tests::camera::{Camera, Options, free_port};
+use sightline_tests::proxy::Proxy;
+use sightline_tests::{serve, wait};
+
+/// Capture to screen, in ms, that would mean something is wrong, even on a busy machine. The benchmark is stricter.
+const SANE_LATENCY_MS: f64 = 600.0;
+
+const PLAYER: &str = "document.querySelector('sightline-player')";
+
+fn with(browser: &Mutex<Option<Browser>>, engine: Engine, test: fn(&Browser) -> Result<()>) -> Result<()> {
+    // A failed test leaves a browser that is as good as before.
+    let mut browser = browser.lock().unwrap_or_else(PoisonError::into_inner);
+    if browser.is_none() {
+        *browser = Some(Browser::launch(engine)?);
+    }
+    test(browser.as_ref().context("was just launched")?)
+}
+
+macro_rules! in_both_browsers {
+    ($($test:ident),* $(,)?) => {
+        mod chromium {
+            use super::*;
+            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Chromium, super::$test) })*
+        }
+        mod firefox {
+            use super::*;
+            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Firefox, super::$test) })*
+        }
+    };
+}
+
+in_both_browsers![
+    the_embed_page_shows_a_live_picture_with_sound,
+    the_watch_page_shows_one_camera_with_its_numbers,
+    the_wall_shows_every_stream_with_its_state,
+    an_unknown_stream_is_said_to_be_unknown,
+    a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
+    a_restarted_proxy_is_found_again_without_a_reload,
+    twenty_reloads_leave_nothing_behind,
+    the_embed_script_works_on_a_page_of_another_origin,
+    the_demo_plays_on_the_wall,
+];
+
+fn name(browser: &Browser, page: &str) -> String {
+    format!("{}-{page}", browser.engine().name())
+}
+
+fn wait_for_element(page: &Page<'_>, state: &str) -> Result<()> {
+    page.wait_for(
+        state,
+        &format!("{PLAYER}?.state === '{state}' && {PLAYER}.getAttribute('state') === '{state}'"),
+    )
+}
+
+/// The one video's pictures keep coming, in order, and soon after they were taken.
+fn assert_live(page: &Page<'_>) -> Result<()> {
+    page.wait_for_pictures(1, 10)?;
+    // Measured from here on: a start is allowed to be rough.
+    page.reset_glass()?;
+    let glass = page.wait_for_pictures(1, 75)?;
+    let seen = &glass[0];
+    let latency = seen.latency(0.0);
+    assert!((0.0..SANE_LATENCY_MS).contains(&latency.p50), "{latency:?}");
+    assert_eq!(seen.backwards, 0, "pictures out of order");
+    assert_eq!((seen.width, seen.height), (640, 360));
+    Ok(())
+}
+
+fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options { audio: true, ..Options::default() })?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    assert_live(&page)?;
+    wait_for_element(&page, "live")?;
+    page.screenshot(&name(browser, "embed"))?;
+
+    let fills = format!(
+        "(r => Math.abs(r.width - innerWidth) < 2 && Math.abs(r.height - innerHeight) < 2)({PLAYER}.getBoundingClientRect())"
+    );
+    assert_eq!(page.evaluate(&fills)?, true, "the picture does not fill the page");
+    let sound = format!(
+        "(v => v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0)({PLAYER}.shadowRoot.querySelector('video'))"
+    );
+    page.wait_for("decoded sound", &sound)?;
+    let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
+    assert!(stats.is_object(), "{stats}");
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn the_watch_page_shows_one_camera_with_its_numbers(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/watch/cam"))?;
+    assert_live(&page)?;
+    wait_for_element(&page, "live")?;
+    page.wait_for("its numbers", "/\\d+\\s*ms/.test(__glass.text())")?;
+    page.screenshot(&name(browser, "watch"))?;
+    let text = page.text()?;
+    for part in ["cam", "ms", "640", "360"] {
+        assert!(text.contains(part), "{part:?} is not on the page:\n{text}");
+    }
+    assert!(text.contains("bit/s") || text.contains("bps"), "no bit rate:\n{text}");
+    assert!(text.to_lowercase().contains("h.264") || text.contains("avc1"), "no codec:\n{text}");
+    assert!(text.to_lowercase().contains("dropped"), "no dropped frames:\n{text}");
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn the_wall_shows_every_stream_with_its_state(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options { mounts: 3, ..Options::default() })?;
+    let proxy = Proxy::start([
+        format!("gate={}0", camera.url()),
+        format!("yard={}1", camera.url()),
+        format!("hall={}2", camera.url()),
+        format!("ghost=rtsp://127.0.0.1:{}/cam", free_port()?),
+    ])?;
+    let page = browser.open(&proxy.url("/"))?;
+    let glass = page.wait_for_pictures(3, 50)?;
+    assert!(glass.iter().all(|seen| seen.backwards == 0));
+    let state = |stream: &str, state: &str| {
+        page.wait_for(
+            &format!("{stream} {state}"),
+            &format!("document.querySelector('sightline-player[stream=\"{stream}\"]')?.state === '{state}'"),
+        )
+    };
+    for stream in ["gate", "yard", "hall"] {
+        state(stream, "live")?;
+        page.wait_for("a link", &format!("!!document.querySelector('a[href$=\"/watch/{stream}\"]')"))?;
+    }
+    state("ghost", "offline")?;
+    page.screenshot(&name(browser, "wall"))?;
+    let text = page.text()?;
+    for part in ["gate", "yard", "hall", "ghost"] {
+        assert!(text.contains(part), "{part:?} is not on the wall:\n{text}");
+    }
+    assert!(text.to_lowercase().contains("offline since"), "{text}");
+    assert_eq!(page.evaluate("document.documentElement.lang")?, "en");
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn an_unknown_stream_is_said_to_be_unknown(browser: &Browser) -> Result<()> {
+    let proxy = Proxy::start([format!("cam=rtsp://127.0.0.1:{}/cam", free_port()?)])?;
+    for path in ["/embed/nobody", "/watch/nobody"] {
+        let page = browser.open(&proxy.url(path))?;
+        page.wait_for("the name in an error", "/nobody/.test(__glass.text())")?;
+        page.screenshot(&name(browser, &format!("unknown{}", path.replace('/', "-"))))?;
+    }
+    Ok(())
+}
+
+fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload(browser: &Browser) -> Result<()> {
+    let mut camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    page.wait_for_pictures(1, 25)?;
+    page.evaluate("window.sameDocument = true")?;
+
+    camera.kill()?;
+    wait_for_element(&page, "offline")?;
+    assert!(page.text()?.contains("Offline since"), "{}", page.text()?);
+    // The control: what reads the pictures notices that there are none.
+    page.wait_for("no picture for a second", "__glass.summary()[0].since_last > 1000")?;
+    page.screenshot(&name(browser, "offline"))?;
+
+    camera.restart()?;
+    wait_for_element(&page, "live")?;
+    assert_live(&page)?;
+    assert_eq!(page.evaluate("window.sameDocument")?, true, "the page was loaded again");
+    assert!(!page.text()?.contains("Offline since"), "{}", page.text()?);
+    Ok(())
+}
+
+fn a_restarted_proxy_is_found_again_without_a_reload(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let arguments = [format!("cam={}", camera.url())];
+    let mut proxy = Proxy::start(&arguments)?;
+    let address = proxy.authority().to_owned();
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    page.wait_for_pictures(1, 25)?;
+    page.evaluate("window.sameDocument = true")?;
+
+    proxy.process().kill()?;
+    page.wait_for("another state than live", &format!("{PLAYER}.state !== 'live'"))?;
+    let _again = Proxy::start_on(&address, &arguments)?;
+    wait_for_element(&page, "live")?;
+    assert_live(&page)?;
+    assert_eq!(page.evaluate("window.sameDocument")?, true, "the page was loaded again");
+    Ok(())
+}
+
+fn twenty_reloads_leave_nothing_behind(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let viewers = || proxy.metric("sightline_viewers", &[]).ok().flatten();
+    let settled = |what: &str| {
+        wait::until(what, || {
+            // A kept-alive connection of a closed tab is ended after a while; the metrics' own is gone by then.
+            (viewers()? == 0.0).then_some(())
+        })
+    };
+    {
+        let page = browser.open(&proxy.url("/embed/cam"))?;
+        page.wait_for_pictures(1, 1)?;
+        page.go("about:blank")?;
+    }
+    settled("the first viewer to be gone")?;
+    let before = proxy.holdings()?;
+    let resident_kib = proxy.resident_kib()?;
+
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    for _ in 0..20 {
+        page.wait_for_pictures(1, 1)?;
+        assert_eq!(viewers(), Some(1.0), "the viewer before is still there");
+        page.reload()?;
+    }
+    page.wait_for_pictures(1, 1)?;
+    page.go("about:blank")?;
+    settled("all viewers to be gone")?;
+    let after = wait::until_within(Duration::from_secs(40), "everything to be let go", || {
+        proxy.holdings().ok().filter(|now| now.fds <= before.fds && now.threads <= before.threads)
+    });
+    let after = after.with_context(|| format!("before {before:?}, after {:?}", proxy.holdings()))?;
+    assert!(after.sockets <= before.sockets, "{before:?} {after:?}");
+    let grown = proxy.resident_kib()?.saturating_sub(resident_kib);
+    assert!(grown < 8 * 1024, "grown by {grown} KiB");
+    Ok(())
+}
+
+fn the_embed_script_works_on_a_page_of_another_origin(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let html = format!(
+        "<!doctype html><title>A page of somebody else</title><script src=\"{}\"></script>\
+         <sightline-player stream=\"cam\" muted></sightline-player>",
+        proxy.url("/sightline-player.js")
+    );
+    let address = serve::pages(move |path| (path == "/").then(|| html.clone()))?;
+    let page = browser.open(&address)?;
+    assert_live(&page)?;
+    wait_for_element(&page, "live")
+}
+
+fn the_demo_plays_on_the_wall(browser: &Browser) -> Result<()> {
+    let proxy = Proxy::start(["demo"])?;
+    let page = browser.open(&proxy.url("/"))?;
+    // Its clip carries no clock that the tests could read: its pictures are counted as unreadable ones.
+    page.wait_for("100 pictures", "__glass.summary().some(g => g.unreadable + g.frames >= 100)")?;
+    page.screenshot(&name(browser, "demo"))?;
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
