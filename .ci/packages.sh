@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests and benchmarks need, where this user may; else names them in a sentence.
+set -euo pipefail
+
+WANTED=(
+  chromium firefox-esr nodejs                                    # the browsers, and what drives them
+  ffmpeg                                                         # the judge of recorded bytes
+  python3-gi python3-numpy gir1.2-gst-rtsp-server-1.0            # the test camera
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav gstreamer1.0-tools
+  fonts-dejavu-core
+)
+
+missing=()
+for package in "${WANTED[@]}"; do
+  # A Node from elsewhere than Debian does as well.
+  [ "$package" = nodejs ] && command -v node >/dev/null && command -v npm >/dev/null && continue
+  [ "$package" = nodejs ] && { missing+=(nodejs npm); continue; }
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+  sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+  echo "Installing Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  $sudo apt-get update -qq
+  $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "The tests need these Debian packages, or the same from your system: ${missing[*]}" >&2
+  exit 1
+fi

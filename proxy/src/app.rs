@@ -1,0 +1,87 @@
+//! The composition root: builds the parts from a configuration, owns their tasks, and stops them in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{
+    auth::Policy,
+    config::{Auth, Config},
+    http,
+    hub::Hub,
+    ingest,
+    metrics::Metrics,
+};
+
+/// How long viewers have to take their leave when the proxy stops.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+
+/// A proxy that listens and has not begun to serve yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Takes the port. Fails with a sentence that says what to do about it.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let listen = config.server.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}: is another program using it? Choose another address with --listen")
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        Ok(Self { config, listener, address })
+    }
+
+    /// Where a person on this machine finds the pages.
+    pub fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{address}/")
+    }
+
+    /// Serves until `stop` is done; then says goodbye to viewers and lets go of cameras.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let hub = Arc::new(Hub::new(self.config.streams.iter().map(|s| (s.name.clone(), s.on_demand))));
+        let metrics = Arc::new(Metrics::default());
+        let (stopping, shutdown) = watch::channel(false);
+        let mut cameras = JoinSet::new();
+        for config in &self.config.streams {
+            let Some(stream) = hub.get(config.name.as_str()).cloned() else { continue };
+            let job = ingest::Job {
+                stream,
+                source: config.source.clone(),
+                connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+                stall_timeout: Duration::from_millis(config.stall_timeout_ms),
+            };
+            cameras.spawn(job.run());
+        }
+        let policy = match self.config.server.auth {
+            Auth::On => Policy::ThisMachine,
+            Auth::Off => Policy::Off,
+        };
+        let server = http::Server { hub, metrics: metrics.clone(), policy, shutdown };
+        let mut serving = tokio::spawn(server.serve(self.listener));
+        tokio::select! {
+            () = stop => {}
+            ended = &mut serving => ended?.context("the server stopped")?,
+            Some(Err(error)) = cameras.join_next() => tracing::error!(%error, "a camera's task failed"),
+        }
+        tracing::info!("stopping");
+        let _ = stopping.send(true);
+        let left = async {
+            while metrics.connections.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE_MAX, left).await;
+        cameras.shutdown().await;
+        serving.abort();
+        Ok(())
+    }
+}

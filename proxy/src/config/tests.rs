@@ -1,0 +1,234 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn mistakes(text: &str) -> Vec<(usize, String)> {
+    let mistakes = Config::parse(text).expect_err("it holds mistakes");
+    mistakes.into_iter().map(|m| (m.line, m.message)).collect()
+}
+
+/// Asserts lines and a piece of each message.
+fn expect(text: &str, wanted: &[(usize, &str)]) {
+    let found = mistakes(text);
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for ((line, message), (wanted_line, piece)) in found.iter().zip(wanted) {
+        assert!(
+            line == wanted_line && message.contains(piece),
+            "{line}: {message}\nis not\n{wanted_line}: {piece}"
+        );
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+const EXAMPLE: &str = include_str!("../../sightline.example.toml");
+
+#[test]
+fn the_example_is_valid_and_names_every_option_with_its_default() {
+    let config = Config::parse(EXAMPLE).unwrap();
+    assert_eq!(config.server, Server::default());
+    let gate = &config.streams[0];
+    assert_eq!(*gate, Stream::new(gate.name.clone(), gate.source.clone()));
+
+    let document = toml_edit::Document::parse(EXAMPLE).unwrap();
+    for table in parse::TOP {
+        assert!(document.contains_key(table), "[{table}]");
+    }
+    for key in parse::SERVER {
+        assert!(document["server"].get(key).is_some(), "{key}");
+    }
+    for key in parse::STREAM {
+        assert!(document["streams"]["gate"].get(key).is_some(), "{key}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(Config::parse("").unwrap(), Config::default());
+    assert_eq!(Config::default().server.listen.to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn streams_keep_the_order_of_the_file_and_take_any_toml_spelling() {
+    let config = Config::parse(
+        "streams.b.source = 'rtsp://h/b'\nstreams.a = { source = \"rtsp://u:p@h/a\", on_demand = true, stall_timeout_ms = 9_000 }\n",
+    )
+    .unwrap();
+    let [b, a] = &config.streams[..] else { panic!() };
+    assert_eq!((b.name.as_str(), a.name.as_str()), ("b", "a"));
+    assert_eq!((b.on_demand, b.connect_timeout_ms, b.stall_timeout_ms), (false, 5000, 4000));
+    assert_eq!((a.on_demand, a.stall_timeout_ms), (true, 9000));
+    assert_eq!(a.source.credentials(), Some(("u".into(), "p".into())));
+}
+
+#[test]
+fn every_mistake_is_found_in_one_go_each_with_its_line() {
+    let text = r#"
+[server]
+listen = "localhost:8080"
+auth = "maybe"
+lisen = 1
+
+[streams.gate]
+source = "rtsp://admin:hunter2@169.254.169.254/"
+on_demnd = true
+
+[streams.".yard"]
+source = "rtsps://admin:hunter2@h/"
+on_demand = "yes"
+connect_timeout_ms = 5
+
+[streams."back door"]
+stall_timeout_ms = "4s"
+
+[streams.hall]
+source = ["rtsp://admin:hunter2@h/"]
+colour = 'hunter2'
+
+[streams.studio]
+publish = { key = "hunter2" }
+
+[rtmp]
+listen = "0.0.0.0:1935"
+
+[sever]
+"rtsp://admin:hunter2@h/" = 1
+"#;
+    expect(
+        text,
+        &[
+            (3, "`listen` must be an IP address and port"),
+            (4, "`auth` must be \"on\" or \"off\""),
+            (5, "unknown key `lisen` in [server]; did you mean `listen`?"),
+            (8, "`source`: link-local and metadata addresses"),
+            (9, "unknown key `on_demnd` in a stream; did you mean `on_demand`?"),
+            (11, "`.yard`: a stream name must not begin with a dot"),
+            (12, "`rtsps` is not supported yet by this version"),
+            (13, "`on_demand` must be true or false, not string"),
+            (14, "`connect_timeout_ms` must be from 100 to 120000 milliseconds"),
+            (16, "`back door`: a stream name consists of"),
+            (16, "`back door` has no `source`"),
+            (17, "`stall_timeout_ms` must be a whole number of milliseconds, not string"),
+            (20, "`source` must be text in quotes, not array"),
+            (21, "unknown key `colour` in a stream; known are source, on_demand"),
+            (24, "`publish` is not supported yet"),
+            (26, "[rtmp] is not supported yet"),
+            (29, "unknown key `sever` at the top of the file; did you mean `server`?"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_named_with_its_line_and_without_its_text() {
+    expect("[server]\nlisten = \"127.0.0.1:1\n", &[(2, "not TOML: ")]);
+    expect("[streams.a]\nsource = rtsp://u:hunter2@h/\n", &[(2, "not TOML: ")]);
+    expect("[streams.a]\nsource = 'rtsp://h/'\n[streams.a]\n", &[(3, "not TOML: ")]);
+    expect("\n\"rtsp://u:hunter2@h/\" = 1\n", &[(2, "unknown key (not repeated here")]);
+    expect("streams = 1\nserver = []", &[(1, "`streams` must be a table"), (2, "`server` must be a table")]);
+    expect("[[streams]]\nname = 'a'", &[(1, "`streams` must be a table like [streams.NAME]")]);
+    expect(
+        "[streams]\na = 'rtsp://u:hunter2@h/'",
+        &[(2, "`a` must be a table like [streams.NAME], not string")],
+    );
+    expect(&format!("a = {}", "[".repeat(100_000)), &[(1, "not TOML: ")]);
+}
+
+#[test]
+fn listening_beyond_this_machine_needs_auth_off_by_name() {
+    for (listen, auth, allowed) in [
+        ("127.0.0.1:1", "on", true),
+        ("127.8.8.8:1", "on", true),
+        ("[::1]:1", "on", true),
+        ("[::ffff:127.0.0.1]:1", "on", true),
+        ("0.0.0.0:1", "on", false),
+        ("[::]:1", "on", false),
+        ("192.0.2.1:1", "on", false),
+        ("0.0.0.0:1", "off", true),
+    ] {
+        let text = format!("[server]\nauth = \"{auth}\"\nlisten = \"{listen}\"");
+        assert_eq!(Config::parse(&text).is_ok(), allowed, "{listen} {auth}");
+    }
+    expect("[server]\n\nlisten = '0.0.0.0:8443'", &[(3, "write auth = \"off\" under [server] (--auth off)")]);
+}
+
+#[test]
+fn the_command_line_stands_above_the_file() {
+    let text = "[server]\nlisten = '0.0.0.0:1'";
+    let off = Overrides { auth: Some(Auth::Off), ..Overrides::default() };
+    assert!(Config::parse_with(text, off).is_ok());
+    let near = Overrides { listen: Some(([127, 0, 0, 1], 2).into()), ..Overrides::default() };
+    assert_eq!(Config::parse_with(text, near).unwrap().server.listen.port(), 2);
+    let far = Overrides { listen: Some(([0, 0, 0, 0], 2).into()), ..Overrides::default() };
+    assert!(Config::parse_with("", far).is_err());
+}
+
+#[test]
+fn cameras_on_the_command_line_get_the_names_that_are_free() {
+    let config =
+        Config::from_urls(&["rtsp://h/1?a=b", "cam2=rtsp://h/2", "rtsp://h/3", "gate=rtsp://u:p@h/4?x=y"])
+            .unwrap();
+    let names: Vec<_> = config.streams.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["cam1", "cam2", "cam3", "gate"]);
+    assert_eq!(config.streams[3].source.credentials(), Some(("u".into(), "p".into())));
+
+    let found =
+        Config::from_urls(&["a=rtsp://h", "a=rtsp://h", "b c=http://u:hunter2@h", "hunter2"]).unwrap_err();
+    let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    for line in [
+        "camera 2: the name a is given twice",
+        "camera 3: a stream name consists of",
+        "camera 3: a source begins with rtsp://",
+        "camera 4: not a URL",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(!text.contains("hunter2"));
+}
+
+#[test]
+fn a_file_is_loaded_or_its_mistakes_are_listed_as_path_and_line() {
+    let path = std::env::temp_dir().join(format!("sightline-config-test-{}.toml", std::process::id()));
+    let absent = Config::load(&path).unwrap_err();
+    assert!(matches!(absent, LoadError::Unreadable { .. }) && absent.to_string().contains("cannot read"));
+    std::fs::write(&path, "[server]\nx = 1\ny = 2\n").unwrap();
+    let error = Config::load(&path).unwrap_err().to_string();
+    std::fs::write(&path, EXAMPLE).unwrap();
+    let loaded = Config::load(&path);
+    std::fs::remove_file(&path).unwrap();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(lines[0].starts_with(&format!("{}:2: unknown key `x`", path.display())), "{error}");
+    assert_eq!(loaded.unwrap().streams.len(), 2);
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = Config::parse(&text);
+    }
+
+    #[test]
+    fn no_table_panics(lines in prop::collection::vec(
+        "(\\[server\\]|\\[\\[?streams(\\.[a-z\"]{1,3}){0,2}\\]\\]?|\\[rtmp\\]|(listen|auth|source|on_demand|publish|streams|stall_timeout_ms|x)( = |\\.a = )(1|-9223372036854775808|true|'rtsp://[ -&(-~]{0,20}'|\\{\\}|\\[1\\]|1979-05-27|nan))",
+        0..12)) {
+        if let Err(mistakes) = Config::parse(&lines.join("\n")) {
+            prop_assert!(mistakes.iter().all(|m| (1..=lines.len().max(1)).contains(&m.line)), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn one_byte_changed_in_the_example_never_panics_nor_tells_the_password(at in 0usize..EXAMPLE.len(), byte in 0u8..128) {
+        let mut text = EXAMPLE.as_bytes().to_vec();
+        text[at] = byte;
+        if let Ok(text) = String::from_utf8(text) {
+            for mistake in Config::parse(&text).err().unwrap_or_default() {
+                prop_assert!(!mistake.message.contains("secret"), "{mistake}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_argument_panics(arguments in prop::collection::vec("([a-z.]{0,3}=)?(rtsp://)?\\PC{0,20}", 0..4)) {
+        let _ = Config::from_urls(&arguments);
+    }
+}

@@ -1,0 +1,5 @@
+//! Ways out: what viewers and other machines get from the hub.
+//!
+//! What belongs here: one module a protocol. Nothing here knows where a stream comes from.
+
+pub mod ws;

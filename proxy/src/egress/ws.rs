@@ -1,0 +1,369 @@
+//! The main way out: one WebSocket a viewer, many streams on it. The protocol is `sightline-wire`'s page.
+//!
+//! There is no queue: the task of a viewer asks its cursors for what comes next whenever its socket has taken what
+//! came before. Invariant: whatever a client sends or fails to read costs that client's connection at most.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use futures_util::SinkExt as _;
+use sightline_wire::{
+    ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
+    Track as WireTrack, VERSIONS, covers,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+
+use crate::{
+    hub::{Cursor, Epoch, Hub, Item, State, unix_time_us},
+    media::{Media, Track},
+    metrics::Metrics,
+};
+
+/// How often a viewer is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// A connection from which nothing came for this long is given up.
+const SILENT_MAX: Duration = Duration::from_secs(30);
+/// A viewer that takes nothing for this long is given up.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// The most bytes handed to a socket before waiting for it to take them.
+const BATCH_BYTES: usize = 256 * 1024;
+/// The most streams on one connection.
+const MAX_SUBSCRIPTIONS: usize = 256;
+/// The longest names and codec strings are far shorter.
+const MAX_CODECS: usize = 64;
+
+/// What every viewer's connection needs.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The streams.
+    pub hub: Arc<Hub>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Becomes true when the server stops.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Read limits of a viewer's socket, in bytes: (message, buffer).
+pub const READ_LIMITS: (usize, usize) = (MAX_CLIENT_MESSAGE_LEN, 4 * 1024);
+
+/// Serves one viewer until it leaves, misbehaves, stops reading, or the server stops. `stream` is subscribed at once.
+pub async fn serve(socket: WebSocket, service: Service, stream: Option<String>) {
+    service.metrics.connections.inc();
+    let metrics = service.metrics.clone();
+    let mut viewer = Viewer {
+        socket,
+        service,
+        codecs: DEFAULT_CODECS.iter().map(|&codec| codec.into()).collect(),
+        subscriptions: Vec::new(),
+        waker: Arc::new(Notify::new()),
+        heard: Instant::now(),
+    };
+    let end = viewer.run(stream).await;
+    tracing::debug!(?end, "viewer left");
+    if let End::Close { code, reason, error } = end {
+        if let Some(code) = error {
+            let error = ServerMessage::Error { code, message: reason.clone(), retryable: true, stream: None };
+            let _ = timeout(Duration::from_secs(1), viewer.say(&error)).await;
+        }
+        let frame = CloseFrame { code, reason: reason.into() };
+        let _ = timeout(Duration::from_secs(1), viewer.socket.send(Message::Close(Some(frame)))).await;
+    }
+    metrics.connections.dec();
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The socket is gone.
+    Gone,
+    /// We end it and say why.
+    Close { code: u16, reason: String, error: Option<ErrorCode> },
+}
+
+impl End {
+    fn bad_message(reason: impl Into<String>) -> Self {
+        Self::Close { code: close_code::POLICY, reason: reason.into(), error: Some(ErrorCode::BadMessage) }
+    }
+}
+
+struct Subscription {
+    cursor: Cursor,
+    audio: bool,
+    /// Which tracks of the current epoch are wanted and can be decoded, a bit each.
+    tracks: u32,
+}
+
+struct Viewer {
+    socket: WebSocket,
+    service: Service,
+    codecs: Vec<String>,
+    subscriptions: Vec<Subscription>,
+    waker: Arc<Notify>,
+    heard: Instant,
+}
+
+impl Viewer {
+    async fn run(&mut self, stream: Option<String>) -> End {
+        let mut shutdown = self.service.shutdown.clone();
+        let mut ping = interval(PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ping.reset();
+        let waker = self.waker.clone();
+        let welcome = ServerMessage::Welcome {
+            versions: VERSIONS.to_vec(),
+            server: concat!("sightline/", env!("CARGO_PKG_VERSION")).into(),
+            time_us: unix_time_us(),
+        };
+        let begun = async {
+            self.say(&welcome).await?;
+            match stream {
+                Some(stream) => self.subscribe(stream, true).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(end) = begun.await {
+            return end;
+        }
+        loop {
+            if let Err(end) = self.pump().await {
+                return end;
+            }
+            let step = tokio::select! {
+                () = stopping(&mut shutdown) => {
+                    let reason = "the server is stopping".to_owned();
+                    return End::Close { code: close_code::AWAY, reason, error: Some(ErrorCode::ShuttingDown) };
+                }
+                message = self.socket.recv() => self.hear(message).await,
+                () = waker.notified() => Ok(()),
+                _ = ping.tick() => self.ping().await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Hands the socket everything that is there, batch by batch.
+    async fn pump(&mut self) -> Result<(), End> {
+        let (mut batch_bytes, mut oldest) = (0, None);
+        let mut i = 0;
+        while i < self.subscriptions.len() {
+            let Some(item) = self.subscriptions[i].cursor.next() else {
+                i += 1;
+                continue;
+            };
+            match item {
+                Item::Fragment(fragment) => {
+                    if self.subscriptions[i].tracks >> fragment.header.track & 1 == 0 {
+                        continue;
+                    }
+                    batch_bytes += fragment.message.len();
+                    oldest.get_or_insert(fragment.received);
+                    self.feed(Message::Binary(fragment.message.clone())).await?;
+                }
+                Item::State(state, since_time_us, fault) => {
+                    let number = self.subscriptions[i].cursor.stream().number;
+                    let message = match (state, fault) {
+                        (State::Live, _) => ServerMessage::Online { number },
+                        (_, Some(fault)) => ServerMessage::Offline {
+                            number,
+                            since_time_us,
+                            code: fault.code.into(),
+                            reason: fault.reason,
+                        },
+                        (_, None) => ServerMessage::Offline {
+                            number,
+                            since_time_us,
+                            code: "connecting".into(),
+                            reason: "connecting to the camera".into(),
+                        },
+                    };
+                    self.feed_text(&message).await?;
+                }
+                Item::Epoch(epoch, catch_up_sequence) => {
+                    if !self.epoch(i, &epoch, catch_up_sequence).await? {
+                        self.subscriptions.swap_remove(i);
+                        continue;
+                    }
+                    batch_bytes += epoch.inits.iter().map(bytes::Bytes::len).sum::<usize>();
+                }
+                Item::Dropped(frames) => {
+                    let number = self.subscriptions[i].cursor.stream().number;
+                    self.feed_text(&ServerMessage::Dropped { number, frames }).await?;
+                }
+            }
+            if batch_bytes >= BATCH_BYTES {
+                self.flush().await?;
+                self.observe(batch_bytes, oldest.take());
+                batch_bytes = 0;
+            }
+        }
+        self.flush().await?;
+        self.observe(batch_bytes, oldest);
+        Ok(())
+    }
+
+    fn observe(&self, bytes: usize, oldest: Option<std::time::Instant>) {
+        self.service.metrics.sent_bytes.inc_by(bytes as u64);
+        if let Some(received) = oldest {
+            self.service.metrics.transit_seconds.observe(received.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Announces an epoch. False when the viewer can decode none of its video, of which it is told.
+    async fn epoch(&mut self, i: usize, epoch: &Epoch, catch_up_sequence: Option<u32>) -> Result<bool, End> {
+        let subscription = &mut self.subscriptions[i];
+        let stream = subscription.cursor.stream().clone();
+        subscription.tracks = 0;
+        let mut tracks = Vec::with_capacity(epoch.tracks.len());
+        for (index, track) in epoch.tracks.iter().enumerate().take(32) {
+            let wanted = track.is_video() || subscription.audio;
+            if wanted && covers(&self.codecs, &track.codec) {
+                subscription.tracks |= 1 << index;
+                tracks.push(wire_track(index as u8, track));
+            }
+        }
+        let chosen = subscription.tracks;
+        if let Some(video) = epoch.tracks.iter().find(|track| track.is_video())
+            && !tracks.iter().any(WireTrack::is_video)
+        {
+            let error = ServerMessage::Error {
+                code: ErrorCode::UnsupportedCodec,
+                message: format!("this viewer cannot decode the camera's {}", video.codec),
+                retryable: false,
+                stream: Some(stream.name.to_string()),
+            };
+            self.feed_text(&error).await?;
+            return Ok(false);
+        }
+        let (number, epoch_number) = (stream.number, epoch.number);
+        self.feed_text(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks }).await?;
+        for (index, init) in epoch.inits.iter().enumerate().take(32) {
+            if chosen >> index & 1 == 1 {
+                self.feed(Message::Binary(init.clone())).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                Ok(message) => self.answer(message).await,
+                Err(error) => Err(End::bad_message(format!("not a message of this protocol: {error}"))),
+            },
+            Some(Ok(Message::Binary(_))) => Err(End::bad_message("binary messages only go to viewers")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "viewer's socket");
+                let reason = "the message breaks the WebSocket protocol or is too long".into();
+                Err(End::Close { code: close_code::POLICY, reason, error: None })
+            }
+        }
+    }
+
+    async fn answer(&mut self, message: ClientMessage) -> Result<(), End> {
+        match message {
+            ClientMessage::Hello { version, codecs } => {
+                if !VERSIONS.contains(&version) {
+                    let reason = format!("version {version} is not spoken here; {VERSIONS:?} are");
+                    let error = Some(ErrorCode::UnsupportedVersion);
+                    return Err(End::Close { code: close_code::PROTOCOL, reason, error });
+                }
+                if codecs.len() > MAX_CODECS {
+                    return Err(End::bad_message(format!("more than {MAX_CODECS} codecs")));
+                }
+                self.codecs = codecs;
+                Ok(())
+            }
+            ClientMessage::Subscribe { stream, audio } => self.subscribe(stream, audio).await,
+            ClientMessage::Unsubscribe { stream } => {
+                let found = self.subscriptions.iter().position(|s| s.cursor.stream().name.as_str() == stream);
+                let Some(i) = found else { return Ok(()) };
+                let number = self.subscriptions.swap_remove(i).cursor.stream().number;
+                self.say(&ServerMessage::Unsubscribed { stream, number }).await
+            }
+            ClientMessage::Ping { client_time_ms } => {
+                self.say(&ServerMessage::Pong { client_time_ms, time_us: unix_time_us() }).await
+            }
+        }
+    }
+
+    /// Subscribes, or begins anew where there is a subscription already.
+    async fn subscribe(&mut self, name: String, audio: bool) -> Result<(), End> {
+        self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != name);
+        let Some(stream) = self.service.hub.get(&name).cloned() else {
+            let shown: String = name.chars().take(64).collect();
+            let message = format!("no stream is called {shown:?}; the names are listed at /api/v1/streams");
+            let code = ErrorCode::UnknownStream;
+            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await;
+        };
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            let message = format!("at most {MAX_SUBSCRIPTIONS} streams fit one connection");
+            let code = ErrorCode::TooMany;
+            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await;
+        }
+        self.say(&ServerMessage::Subscribed { stream: name, number: stream.number }).await?;
+        let cursor = Cursor::new(stream, self.waker.clone());
+        self.subscriptions.push(Subscription { cursor, audio, tracks: 0 });
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        if self.heard.elapsed() > SILENT_MAX {
+            return Err(End::Gone);
+        }
+        self.feed(Message::Ping(bytes::Bytes::new())).await?;
+        self.flush().await
+    }
+
+    async fn say(&mut self, message: &ServerMessage) -> Result<(), End> {
+        self.feed_text(message).await?;
+        self.flush().await
+    }
+
+    async fn feed_text(&mut self, message: &ServerMessage) -> Result<(), End> {
+        let text = serde_json::to_string(message).expect("messages are plain data and always serialise");
+        self.feed(Message::Text(text.into())).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), End> {
+        Self::in_time(self.socket.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        Self::in_time(self.socket.flush()).await
+    }
+
+    async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
+        match timeout(WRITE_MAX, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            // Nothing can be said to somebody who does not read.
+            Err(_) => Err(End::Gone),
+        }
+    }
+}
+
+async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+fn wire_track(index: u8, track: &Track) -> WireTrack {
+    let media = match track.media {
+        Media::Video { width, height, .. } => WireMedia::Video { width, height },
+        Media::Audio { sample_rate, channels } => WireMedia::Audio { sample_rate, channels: channels.into() },
+    };
+    WireTrack {
+        index,
+        codec: track.codec.clone(),
+        timescale: track.timescale,
+        decoder_config: track.decoder_config.to_vec(),
+        media,
+    }
+}

@@ -1,0 +1,131 @@
+//! The pages and the player, built by Trunk and carried inside this program.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::Write as _,
+    sync::{Arc, OnceLock},
+};
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use rust_embed::RustEmbed;
+
+use super::Server;
+
+#[derive(RustEmbed)]
+#[folder = "../www/dist"]
+#[allow_missing = true]
+struct Dist;
+
+/// The page for every address a person opens; what it shows, it reads from its address.
+const PAGE: &str = "index.html";
+
+/// What a page may load: its own files, its own server's pictures, and nothing else.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
+    style-src 'self' 'unsafe-inline'; media-src blob:; img-src 'self' data: blob:; connect-src 'self' ws: wss:; \
+    object-src 'none'; base-uri 'none'; form-action 'none'";
+
+struct Asset {
+    plain: Bytes,
+    /// Absent where compressing does not help.
+    gzip: Option<Bytes>,
+    etag: String,
+    content_type: String,
+}
+
+pub(super) async fn page(headers: HeaderMap) -> Response {
+    respond(PAGE, StatusCode::OK, &headers)
+}
+
+pub(super) async fn stream_page(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    // An unknown name gets the page too, for it says so in words and leads back to the wall.
+    let known = server.hub.get(&name).is_some();
+    respond(PAGE, if known { StatusCode::OK } else { StatusCode::NOT_FOUND }, &headers)
+}
+
+pub(super) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
+    respond(uri.path().trim_start_matches('/'), StatusCode::OK, &headers)
+}
+
+fn respond(path: &str, status: StatusCode, request: &HeaderMap) -> Response {
+    let Some(asset) = load(path) else {
+        if path == PAGE {
+            let message = "this build carries no pages: build it with `make demo` or `make release`";
+            return super::api::error(StatusCode::SERVICE_UNAVAILABLE, "no_pages", message);
+        }
+        let message = "there is nothing here; the streams are at / and described at /api/v1/streams";
+        return super::api::error(StatusCode::NOT_FOUND, "not_found", message);
+    };
+    let has = |name, value: &str| {
+        request.get_all(name).iter().filter_map(|v| v.to_str().ok()).any(|v| v.contains(value))
+    };
+    let gzip = asset.gzip.as_ref().filter(|_| has(header::ACCEPT_ENCODING, "gzip"));
+    let mut response = if status == StatusCode::OK && has(header::IF_NONE_MATCH, &asset.etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let body = gzip.unwrap_or(&asset.plain).clone();
+        (status, [(header::CONTENT_TYPE, asset.content_type.clone())], Body::from(body)).into_response()
+    };
+    let headers = response.headers_mut();
+    let mut set = |name, value: &str| {
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
+    };
+    if gzip.is_some() {
+        set(header::CONTENT_ENCODING, "gzip");
+    }
+    set(header::VARY, "Accept-Encoding");
+    set(header::ETAG, &asset.etag);
+    // Names carry no hash, so a browser asks each time and mostly hears that nothing changed.
+    set(header::CACHE_CONTROL, "no-cache");
+    // The player is made to be loaded by pages from anywhere.
+    set(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    if path == PAGE {
+        set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    }
+    response
+}
+
+/// The file at `path` of the built pages. Release builds carry them, and each is compressed once; other builds read
+/// them from disk, so that a page can be worked on without building the proxy.
+fn load(path: &str) -> Option<Arc<Asset>> {
+    static CACHE: OnceLock<HashMap<Cow<'static, str>, Arc<Asset>>> = OnceLock::new();
+    if cfg!(debug_assertions) {
+        return Dist::get(path).map(|file| Arc::new(Asset::new(&file)));
+    }
+    let all = CACHE.get_or_init(|| {
+        let read = |name: Cow<'static, str>| Dist::get(&name).map(|file| (name, Arc::new(Asset::new(&file))));
+        Dist::iter().filter_map(read).collect()
+    });
+    all.get(path).cloned()
+}
+
+impl Asset {
+    fn new(file: &rust_embed::EmbeddedFile) -> Self {
+        let plain = match &file.data {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => Bytes::copy_from_slice(bytes),
+        };
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let compressed = encoder.write_all(&plain).and_then(|()| encoder.finish()).ok();
+        let gzip = compressed.filter(|c| c.len() < plain.len() * 9 / 10).map(Bytes::from);
+        let hash = file.metadata.sha256_hash();
+        let etag = hash[..12].iter().fold(String::from("\""), |mut etag, byte| {
+            let _ = std::fmt::Write::write_fmt(&mut etag, format_args!("{byte:02x}"));
+            etag
+        }) + "\"";
+        Self { plain, gzip, etag, content_type: file.metadata.mimetype().to_owned() }
+    }
+}

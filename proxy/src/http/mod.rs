@@ -1,0 +1,126 @@
+//! The one HTTP server: pages, API, operations, and the door to the WebSocket.
+//!
+//! Invariant: every request passes [`guard`] before anything answers it.
+
+mod api;
+mod assets;
+mod ops;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Query, Request, State, WebSocketUpgrade},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::ListenerExt as _,
+};
+use serde::Deserialize;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    auth::{Action, Policy},
+    egress::ws,
+    hub::Hub,
+    metrics::Metrics,
+};
+
+/// Unsent bytes the kernel may hold for a viewer: video in its queue is video that can no longer be skipped.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// What every handler may need.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The streams.
+    pub hub: Arc<Hub>,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Becomes true when the server stops.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// Serves until told to stop. Open WebSockets end by themselves.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        let mut shutdown = self.shutdown.clone();
+        let listener = listener.tap_io(|tcp| {
+            // A frame is written at once and whole: waiting to fill a segment only delays it.
+            let _ = tcp.set_nodelay(true);
+            #[cfg(target_os = "linux")]
+            let _ = socket2::SockRef::from(&*tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT);
+        });
+        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service)
+            .with_graceful_shutdown(async move {
+                let _ = shutdown.wait_for(|stop| *stop).await;
+            })
+            .await
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/ws", get(websocket))
+            .route("/api/v1/streams", get(api::streams))
+            .route("/api/v1/streams/{name}", get(api::stream))
+            .route("/api/v1/openapi.json", get(api::openapi))
+            .route("/healthz", get(ops::healthz))
+            .route("/readyz", get(ops::readyz))
+            .route("/metrics", get(ops::metrics))
+            .route("/", get(assets::page))
+            .route("/watch/{name}", get(assets::stream_page))
+            .route("/embed/{name}", get(assets::stream_page))
+            .fallback(assets::asset)
+            .layer(middleware::from_fn_with_state(self.clone(), guard))
+            .with_state(self)
+    }
+}
+
+/// Asks the policy, and gives every answer the headers that keep browsers careful.
+async fn guard(
+    State(server): State<Server>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let action = match request.uri().path() {
+        "/healthz" | "/readyz" | "/metrics" => Action::Observe,
+        _ => Action::Watch,
+    };
+    let mut response = if server.policy.allows(peer.ip(), action) {
+        next.run(request).await
+    } else {
+        api::error(StatusCode::FORBIDDEN, "forbidden", "this server only answers to the machine it runs on")
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    stream: Option<String>,
+}
+
+async fn websocket(
+    State(server): State<Server>,
+    Query(wanted): Query<Wanted>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        let message = "this address speaks WebSocket; open it with a WebSocket client, or see / for pictures";
+        return api::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+    };
+    let service = ws::Service { hub: server.hub, metrics: server.metrics, shutdown: server.shutdown };
+    let (message_len, buffer_len) = ws::READ_LIMITS;
+    upgrade
+        .max_message_size(message_len)
+        .max_frame_size(message_len)
+        .read_buffer_size(buffer_len)
+        .on_upgrade(move |socket| ws::serve(socket, service, wanted.stream))
+        .into_response()
+}

@@ -1,0 +1,189 @@
+//! The last seconds of a stream, as shared fragments, bounded in bytes and in time.
+//!
+//! PURE. Positions count every fragment ever pushed; a fragment keeps its position while it is held. Invariant: what is
+//! held from [`Ring::newest_key`] on is complete, so that decoding can begin there.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use sightline_wire::Header;
+
+/// One frame as every viewer gets it.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// What the message's header says.
+    pub header: Header,
+    /// The whole binary message: header, `moof`, `mdat`.
+    pub message: Bytes,
+    /// Presentation time on the stream's timeline, in microseconds.
+    pub pts_us: i64,
+    /// How many frames of video the stream had before this fragment.
+    pub video_number: u64,
+    /// Whether it is a frame of video.
+    pub video: bool,
+    /// When its last packet came in.
+    pub received: Instant,
+}
+
+/// How much a ring holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Bytes of messages.
+    pub(super) bytes: usize,
+    /// Microseconds between the oldest fragment and the newest.
+    pub(super) span_us: i64,
+}
+
+impl Default for Limits {
+    /// 48 MiB and 30 s: a group of pictures of 30 s at 12 Mb/s. A camera with a longer one starts at its next key frame.
+    fn default() -> Self {
+        Self { bytes: 48 << 20, span_us: 30_000_000 }
+    }
+}
+
+/// How much older fragments than the newest key frame may be and still be kept for viewers who lag, in microseconds.
+const LAG_SPAN_US: i64 = 2_000_000;
+
+/// The ring itself.
+#[derive(Debug)]
+pub(super) struct Ring {
+    limits: Limits,
+    fragments: VecDeque<Arc<Fragment>>,
+    /// Position of the first fragment held.
+    first: u64,
+    bytes: usize,
+    newest_key: Option<u64>,
+}
+
+impl Ring {
+    /// An empty ring.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, fragments: VecDeque::new(), first: 0, bytes: 0, newest_key: None }
+    }
+
+    /// Adds the newest fragment and lets go of what is too old.
+    pub(super) fn push(&mut self, fragment: Arc<Fragment>) {
+        if fragment.video && fragment.header.key_frame {
+            self.newest_key = Some(self.end());
+        }
+        let now_us = fragment.pts_us;
+        self.bytes += fragment.message.len();
+        self.fragments.push_back(fragment);
+        while let Some(oldest) = self.fragments.front() {
+            let age_us = now_us.saturating_sub(oldest.pts_us);
+            let before_key = self.newest_key.is_some_and(|key| self.first < key);
+            let over = self.bytes > self.limits.bytes || age_us > self.limits.span_us;
+            if !over && !(before_key && age_us > LAG_SPAN_US) {
+                break;
+            }
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(fragment) = self.fragments.pop_front() {
+            self.bytes -= fragment.message.len();
+            if self.newest_key == Some(self.first) {
+                self.newest_key = None;
+            }
+            self.first += 1;
+        }
+    }
+
+    /// Lets go of everything. Positions go on.
+    pub(super) fn clear(&mut self) {
+        self.first = self.end();
+        self.fragments.clear();
+        self.bytes = 0;
+        self.newest_key = None;
+    }
+
+    /// The position behind the newest fragment.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.fragments.len() as u64
+    }
+
+    /// The position of the newest key frame of video.
+    pub(super) fn newest_key(&self) -> Option<u64> {
+        self.newest_key
+    }
+
+    /// The fragment at `position`, if it is still, or already, held.
+    pub(super) fn get(&self, position: u64) -> Option<&Arc<Fragment>> {
+        self.fragments.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The newest fragment.
+    pub(super) fn newest(&self) -> Option<&Arc<Fragment>> {
+        self.fragments.back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fragment(pts_us: i64, key_frame: bool, video: bool, len: usize) -> Arc<Fragment> {
+        let mut header = Header::init(1, 1, 0);
+        header.key_frame = key_frame;
+        Arc::new(Fragment { header, message: vec![0; len].into(), pts_us, video_number: 0, video, received: Instant::now() })
+    }
+
+    #[test]
+    fn the_current_gop_is_held_whole_and_older_ones_for_two_seconds() {
+        let mut ring = Ring::new(Limits::default());
+        for i in 0..500 {
+            ring.push(fragment(i * 40_000, i % 250 == 0, true, 100));
+        }
+        assert_eq!(ring.newest_key(), Some(250));
+        assert_eq!(ring.first, 250, "the group before is older than two seconds");
+        assert_eq!(ring.end(), 500);
+        for i in 500..520 {
+            ring.push(fragment(i * 40_000, i % 250 == 0, true, 100));
+        }
+        assert_eq!(ring.newest_key(), Some(500));
+        assert_eq!(ring.first, 519 - 50);
+    }
+
+    #[test]
+    fn a_gop_past_the_limits_is_let_go_and_has_no_key_frame() {
+        let mut ring = Ring::new(Limits { bytes: 1_000, span_us: i64::MAX });
+        for i in 0..20 {
+            ring.push(fragment(i * 40_000, i == 0, true, 100));
+        }
+        assert_eq!((ring.newest_key(), ring.bytes), (None, 1_000));
+    }
+
+    #[test]
+    fn clearing_keeps_positions_going() {
+        let mut ring = Ring::new(Limits::default());
+        ring.push(fragment(0, true, true, 1));
+        ring.clear();
+        ring.push(fragment(1, true, true, 1));
+        assert_eq!((ring.newest_key(), ring.end()), (Some(1), 2));
+        assert!(ring.get(0).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_camera_makes_it_grow_past_its_limits(
+            frames in proptest::collection::vec((0i64..3_000_000, any::<bool>(), any::<bool>(), 1usize..5_000), 1..300)
+        ) {
+            let limits = Limits { bytes: 20_000, span_us: 10_000_000 };
+            let (mut ring, mut now) = (Ring::new(limits), 0);
+            for (step, key, video, len) in frames {
+                now += step;
+                ring.push(fragment(now, key, video, len));
+                prop_assert!(ring.bytes <= limits.bytes);
+                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|f| f.message.len()).sum::<usize>());
+                let span = ring.fragments.front().map_or(0, |f| now - f.pts_us);
+                prop_assert!(span <= limits.span_us);
+                if let Some(key) = ring.newest_key() {
+                    let fragment = ring.get(key).expect("the newest key frame is held");
+                    prop_assert!(fragment.header.key_frame && fragment.video);
+                }
+            }
+        }
+    }
+}

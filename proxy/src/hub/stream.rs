@@ -1,0 +1,400 @@
+//! One stream: its publisher's side, and what it tells of itself.
+//!
+//! The publisher's frames are muxed here, once, under the stream's lock; viewers take shared fragments out under the
+//! same lock, a few microseconds each. Invariant: within an epoch, fragments begin with a key frame of video and are
+//! complete; after a loss nothing is passed on until the next key frame.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use sightline_wire::{HEADER_LEN, Header, Kind};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    meter::Meter,
+    ring::{Fragment, Limits, Ring},
+};
+use crate::{
+    config::StreamName,
+    media::{Frame, Track, time},
+    mux::{
+        fragment::{self, Sample},
+        init,
+        timeline::Timeline,
+    },
+};
+
+/// The largest access unit that is passed on, in bytes.
+const MAX_FRAME_LEN: usize = 8 << 20;
+
+/// One camera's stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its name.
+    pub name: StreamName,
+    /// Stands for it on the wire.
+    pub number: u32,
+    /// Whether it is only fetched while somebody watches.
+    pub on_demand: bool,
+    pub(super) shared: Mutex<Shared>,
+    viewers: watch::Sender<usize>,
+    origin: Instant,
+}
+
+/// What is guarded by the stream's lock.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) state: State,
+    pub(super) since_time_us: i64,
+    pub(super) fault: Option<Fault>,
+    /// Counts changes of `state` and `fault`.
+    pub(super) version: u64,
+    pub(super) epoch: Option<Arc<Epoch>>,
+    pub(super) ring: Ring,
+    pub(super) wakers: Vec<Arc<Notify>>,
+    last_epoch: u32,
+    sequence: u32,
+    timelines: Vec<Timeline>,
+    end_us: i64,
+    awaiting_key_frame: bool,
+    meter: Meter,
+    pub(super) counts: Counts,
+    session: u64,
+}
+
+/// Whether a stream gives pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nobody watches, so nothing is fetched.
+    Idle,
+    /// The camera is being asked.
+    Connecting,
+    /// Pictures come.
+    Live,
+    /// No pictures come; it will be tried again.
+    Offline,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Connecting, Self::Live, Self::Offline];
+
+    /// As the API and the metrics spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// Why a stream gives no pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// For programs: `unauthorized`, `not_found`, `stalled` …
+    pub code: &'static str,
+    /// For people.
+    pub reason: String,
+}
+
+/// A span of a stream with one set of tracks.
+#[derive(Debug)]
+pub struct Epoch {
+    /// Counts a stream's epochs from 1.
+    pub number: u32,
+    /// Its tracks; their order is their index.
+    pub tracks: Vec<Track>,
+    /// For each track, the whole binary message with its init segment.
+    pub inits: Vec<Bytes>,
+}
+
+/// What happened since the stream was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames of video passed on.
+    pub frames: u64,
+    /// Bytes of media passed on.
+    pub bytes: u64,
+    /// Frames not passed on: after a loss, before the first key frame, or too large.
+    pub frames_discarded: u64,
+    /// Frames that viewers were too slow for, over all viewers.
+    pub frames_dropped: u64,
+    /// Packets that the camera sent and that did not come.
+    pub packets_lost: u64,
+    /// Times the camera's clock jumped.
+    pub clock_jumps: u64,
+    /// Attempts to reach the camera that failed, and sessions that ended.
+    pub failures: u64,
+}
+
+/// All there is to tell about a stream.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whether it gives pictures.
+    pub state: State,
+    /// Since when, in microseconds since 1970.
+    pub since_time_us: i64,
+    /// The last thing that went wrong, if it is still so.
+    pub fault: Option<Fault>,
+    /// How many watch.
+    pub viewers: usize,
+    /// The tracks of the current epoch.
+    pub tracks: Vec<Track>,
+    /// Video, over the last seconds.
+    pub bits_per_second: u64,
+    /// Video, over the last seconds.
+    pub frames_per_second: f64,
+    /// Between the last two key frames.
+    pub key_frame_interval_ms: Option<u32>,
+    /// Totals.
+    pub counts: Counts,
+}
+
+impl Stream {
+    pub(super) fn new(name: StreamName, number: u32, on_demand: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            number,
+            on_demand,
+            shared: Mutex::new(Shared {
+                state: State::Idle,
+                since_time_us: unix_time_us(),
+                fault: None,
+                version: 0,
+                epoch: None,
+                ring: Ring::new(Limits::default()),
+                wakers: Vec::new(),
+                last_epoch: 0,
+                sequence: 0,
+                timelines: Vec::new(),
+                end_us: 0,
+                awaiting_key_frame: true,
+                meter: Meter::default(),
+                counts: Counts::default(),
+                session: 0,
+            }),
+            viewers: watch::Sender::new(0),
+            origin: Instant::now(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A poisoned lock means a panic while muxing; the state is still consistent enough to go on serving others.
+        self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How many watch, to wait for.
+    pub fn viewers(&self) -> watch::Receiver<usize> {
+        self.viewers.subscribe()
+    }
+
+    pub(super) fn join(&self, waker: Arc<Notify>) {
+        self.lock().wakers.push(waker);
+        self.viewers.send_modify(|n| *n += 1);
+    }
+
+    pub(super) fn leave(&self, waker: &Arc<Notify>) {
+        self.lock().wakers.retain(|w| !Arc::ptr_eq(w, waker));
+        self.viewers.send_modify(|n| *n = n.saturating_sub(1));
+    }
+
+    /// Says that the camera is being asked, that nobody needs it, or what is wrong with it.
+    pub fn set_state(&self, state: State, fault: Option<Fault>) {
+        let mut shared = self.lock();
+        if fault.is_some() {
+            shared.counts.failures += 1;
+        }
+        shared.set_state(state, fault);
+    }
+
+    /// Begins a session of the camera. Whatever an earlier publisher still holds has no effect any more.
+    pub fn publish(self: &Arc<Self>) -> Publisher {
+        let mut shared = self.lock();
+        shared.session += 1;
+        Publisher { stream: self.clone(), session: shared.session }
+    }
+
+    /// All there is to tell.
+    pub fn status(&self) -> Status {
+        let now_us = self.elapsed_us(Instant::now());
+        let mut shared = self.lock();
+        Status {
+            state: shared.state,
+            since_time_us: shared.since_time_us,
+            fault: shared.fault.clone(),
+            viewers: *self.viewers.borrow(),
+            tracks: shared.epoch.as_ref().map(|epoch| epoch.tracks.clone()).unwrap_or_default(),
+            bits_per_second: shared.meter.bits_per_second(now_us),
+            frames_per_second: shared.meter.frames_per_second(now_us),
+            key_frame_interval_ms: shared.meter.key_frame_interval_ms(),
+            counts: shared.counts,
+        }
+    }
+
+    fn elapsed_us(&self, at: Instant) -> i64 {
+        i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Shared {
+    fn set_state(&mut self, state: State, fault: Option<Fault>) {
+        if self.state == state && self.fault == fault {
+            return;
+        }
+        if self.state != state {
+            self.since_time_us = unix_time_us();
+        }
+        self.state = state;
+        self.fault = fault;
+        self.version += 1;
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for waker in &self.wakers {
+            waker.notify_one();
+        }
+    }
+
+    /// Ends the epoch: nothing of it can be joined any more. Its place on the timeline stays taken.
+    fn end_epoch(&mut self) {
+        self.end_us = self.timelines.iter().map(Timeline::end_us).fold(self.end_us, i64::max);
+        self.timelines.clear();
+        self.epoch = None;
+        self.ring.clear();
+    }
+}
+
+/// The publisher's side of a stream: one session of its camera. Dropping it ends the session.
+#[derive(Debug)]
+pub struct Publisher {
+    stream: Arc<Stream>,
+    session: u64,
+}
+
+impl Publisher {
+    /// Opens an epoch with these tracks.
+    pub fn tracks(&self, tracks: Vec<Track>, now: Instant) -> Result<(), mp4_atom::Error> {
+        let now_us = self.stream.elapsed_us(now);
+        let mut shared = self.stream.lock();
+        if shared.session != self.session {
+            return Ok(());
+        }
+        shared.end_epoch();
+        let number = shared.last_epoch + 1;
+        let mut inits = Vec::with_capacity(tracks.len());
+        for (index, track) in tracks.iter().enumerate() {
+            let mut message = Header::init(self.stream.number, number, index as u8).encode().to_vec();
+            message.append(&mut init::segment(track)?);
+            inits.push(Bytes::from(message));
+        }
+        let base_us = now_us.max(shared.end_us);
+        shared.timelines = tracks.iter().map(|track| Timeline::new(track.timescale, base_us)).collect();
+        shared.last_epoch = number;
+        shared.epoch = Some(Arc::new(Epoch { number, tracks, inits }));
+        shared.awaiting_key_frame = true;
+        Ok(())
+    }
+
+    /// Passes a frame on, whose last packet came in at `received`.
+    pub fn frame(&self, frame: &Frame, received: Instant) {
+        let received_us = self.stream.elapsed_us(received);
+        let mut guard = self.stream.lock();
+        let shared = &mut *guard;
+        if shared.session != self.session {
+            return;
+        }
+        let Some(epoch) = shared.epoch.clone() else { return };
+        let (Some(track), Some(timeline)) =
+            (epoch.tracks.get(frame.track), shared.timelines.get_mut(frame.track))
+        else {
+            return;
+        };
+        let (video, len) = (track.is_video(), frame.data.len());
+        let has_video = epoch.tracks.iter().any(Track::is_video);
+        let ready = !shared.awaiting_key_frame || (frame.key_frame && (video || !has_video));
+        if len > MAX_FRAME_LEN || !ready {
+            shared.counts.frames_discarded += u64::from(video);
+            shared.awaiting_key_frame |= video;
+            return;
+        }
+        shared.awaiting_key_frame = false;
+        let place = timeline.place(frame.pts_ticks, received_us, frame.duration_ticks);
+        shared.counts.clock_jumps += u64::from(place.jumped);
+        let header = Header {
+            kind: Kind::Media,
+            track: frame.track as u8,
+            key_frame: frame.key_frame,
+            number: self.stream.number,
+            epoch: epoch.number,
+            sequence: shared.sequence,
+            decode_time_ticks: place.decode_time_ticks,
+            composition_offset_ticks: place.composition_offset_ticks,
+            duration_ticks: place.duration_ticks,
+            capture_time_us: frame.capture_time_us,
+            payload_offset: fragment::OVERHEAD as u32,
+        };
+        let sample = Sample {
+            sequence: shared.sequence,
+            decode_time_ticks: place.decode_time_ticks,
+            composition_offset_ticks: place.composition_offset_ticks,
+            declared_duration_ticks: place.declared_duration_ticks,
+            key_frame: frame.key_frame,
+        };
+        // The one allocation and the one copy of a frame's bytes on their way through.
+        let mut message = Vec::with_capacity(HEADER_LEN + fragment::OVERHEAD + len);
+        message.extend_from_slice(&header.encode());
+        fragment::write_head(&mut message, &sample, len as u32);
+        message.extend_from_slice(&frame.data);
+        shared.sequence = shared.sequence.wrapping_add(1);
+        shared.counts.bytes += len as u64;
+        if video {
+            shared.counts.frames += 1;
+            shared.meter.frame(received_us, len as u32, frame.key_frame);
+        }
+        shared.ring.push(Arc::new(Fragment {
+            header,
+            message: message.into(),
+            pts_us: time::ticks_to_us(header.presentation_time_ticks(), track.timescale),
+            video_number: shared.counts.frames - u64::from(video),
+            video,
+            received,
+        }));
+        if shared.state == State::Live {
+            shared.wake();
+        } else {
+            shared.set_state(State::Live, None);
+        }
+    }
+
+    /// Says that `packets` of the camera did not come: nothing is passed on until the next key frame, for a picture
+    /// decoded without them would be smeared.
+    pub fn lost(&self, packets: u16) {
+        let mut shared = self.stream.lock();
+        if shared.session == self.session {
+            shared.counts.packets_lost += u64::from(packets);
+            shared.awaiting_key_frame = true;
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let mut shared = self.stream.lock();
+        if shared.session == self.session {
+            shared.session += 1;
+            shared.end_epoch();
+        }
+    }
+}
+
+/// This machine's clock, in microseconds since 1970.
+pub(crate) fn unix_time_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

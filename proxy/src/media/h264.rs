@@ -1,0 +1,141 @@
+//! H.264 (ITU-T H.264 | ISO/IEC 14496-10): from an `AVCDecoderConfigurationRecord` to a [`Track`].
+
+use bytes::Bytes;
+use h264_reader::{
+    nal::{Nal as _, RefNal, sps::SeqParameterSet},
+    rbsp::BitReader,
+};
+
+use super::{Media, Track};
+
+/// The longest sequence parameter set that is read, in bytes. Real ones are under 100.
+const MAX_SPS_LEN: usize = 4096;
+
+/// The largest picture that is accepted, in pixels a side.
+const MAX_SIDE: u32 = 8192;
+
+/// Why parameter sets cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The record ends early or is of another version.
+    #[error("avcC of {len} bytes is cut short or of an unknown version")]
+    Record {
+        /// Its length.
+        len: usize,
+    },
+    /// The SPS is too long to be one.
+    #[error("SPS of {len} bytes; at most {MAX_SPS_LEN} are read")]
+    SpsLength {
+        /// Its length.
+        len: usize,
+    },
+    /// The SPS does not parse.
+    #[error("SPS does not parse: {0}")]
+    Sps(String),
+    /// The picture is larger than any camera's.
+    #[error("picture of {width}x{height}; at most {MAX_SIDE}x{MAX_SIDE} is accepted")]
+    Size {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+    },
+}
+
+/// Describes the track that `avcc` configures. Times are in 90 kHz, the clock of H.264 over RTP (RFC 6184, 5.1).
+pub fn track(avcc: &[u8]) -> Result<Track, Error> {
+    let sps = first_sps(avcc).ok_or(Error::Record { len: avcc.len() })?;
+    if sps.len() > MAX_SPS_LEN {
+        return Err(Error::SpsLength { len: sps.len() });
+    }
+    let parsed = parse_sps(sps)?;
+    let (width, height) = parsed.pixel_dimensions().map_err(|e| Error::Sps(format!("{e:?}")))?;
+    if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
+        return Err(Error::Size { width, height });
+    }
+    let sample_aspect = parsed
+        .vui_parameters
+        .as_ref()
+        .and_then(|vui| vui.aspect_ratio_info.as_ref())
+        .and_then(h264_reader::nal::sps::AspectRatioInfo::get)
+        .filter(|(horizontal, vertical)| *horizontal > 0 && *vertical > 0)
+        .unwrap_or((1, 1));
+    Ok(Track {
+        // RFC 6381, 3.3: profile_idc, the constraint flags' byte and level_idc, in hexadecimal.
+        codec: format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]),
+        timescale: 90_000,
+        decoder_config: Bytes::copy_from_slice(avcc),
+        media: Media::Video { width, height, sample_aspect },
+    })
+}
+
+/// The first SPS of an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1); at least 4 bytes long.
+fn first_sps(avcc: &[u8]) -> Option<&[u8]> {
+    if *avcc.first()? != 1 || avcc.get(5)? & 31 == 0 {
+        return None;
+    }
+    let len = usize::from(u16::from_be_bytes([*avcc.get(6)?, *avcc.get(7)?]));
+    avcc.get(8..8 + len).filter(|sps| sps.len() >= 4)
+}
+
+fn parse_sps(sps: &[u8]) -> Result<SeqParameterSet, Error> {
+    let nal = RefNal::new(sps, &[], true);
+    let bits: BitReader<_> = nal.rbsp_bits();
+    SeqParameterSet::from_bits(bits).map_err(|e| Error::Sps(format!("{e:?}")))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// x264, constrained baseline, level 3.0, 640x360.
+    pub(crate) const AVCC: &[u8] = &[
+        1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0, 25, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0x00, 0xa0, 0x2f, 0xf9, 0x61, 0x00,
+        0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x16, 0x2e, 0x48, 0x20, 1, 0, 4, 0x68, 0xcb,
+        0x83, 0xcb,
+    ];
+
+    #[test]
+    fn an_x264_record_gives_its_codec_string_and_size() {
+        let mut avcc = AVCC.to_vec();
+        avcc[7] = 25;
+        let track = track(&avcc).expect("parses");
+        assert_eq!(track.codec, "avc1.42c01e");
+        assert_eq!(track.media, Media::Video { width: 640, height: 360, sample_aspect: (1, 1) });
+    }
+
+    #[test]
+    fn a_cut_record_is_refused_at_every_length() {
+        for len in 0..8 {
+            assert_eq!(track(&AVCC[..len]), Err(Error::Record { len }), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_endless_sps_is_refused() {
+        let mut avcc = vec![1, 0x42, 0xc0, 0x1e, 0xff, 0xe1, 0x20, 0x00];
+        avcc.extend(vec![0x67; 0x2000]);
+        assert_eq!(track(&avcc), Err(Error::SpsLength { len: 0x2000 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_makes_the_parser_panic(mut avcc in proptest::collection::vec(any::<u8>(), 8..200)) {
+            let _ = track(&avcc);
+            let len = avcc.len() - 8;
+            avcc[0] = 1;
+            avcc[5] = 0xe1;
+            avcc[6] = 0;
+            avcc[7] = len as u8;
+            let _ = track(&avcc);
+        }
+
+        #[test]
+        fn no_flipped_bit_makes_the_parser_panic(byte in 8usize..33, bit in 0u8..8) {
+            let mut avcc = AVCC.to_vec();
+            avcc[byte] ^= 1 << bit;
+            let _ = track(&avcc);
+        }
+    }
+}

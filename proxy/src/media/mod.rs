@@ -1,0 +1,13 @@
+//! What a camera's media is: times, frames, tracks, and the bitstreams' own descriptions of themselves.
+//!
+//! PURE: no I/O and no clock. Nothing here knows a transport or a container. Bytes given to this module come from
+//! peers: every parser is bounded and answers bad input with an error that says what is wrong.
+
+pub mod aac;
+pub mod frame;
+pub mod h264;
+pub mod time;
+pub mod track;
+
+pub use frame::Frame;
+pub use track::{Media, Track};

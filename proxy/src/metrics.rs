@@ -1,0 +1,61 @@
+//! Every metric's name, with its unit in the name, and the counters that no stream owns.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+
+/// Prefix of every name.
+pub const PREFIX: &str = "sightline";
+
+/// How many subscriptions there are, by stream.
+pub const VIEWERS: &str = "viewers";
+/// How many streams are in which state.
+pub const STREAMS: &str = "streams";
+/// Frames of video passed on, by stream.
+pub const FRAMES: &str = "frames";
+/// Bytes of media passed on, by stream.
+pub const MEDIA_BYTES: &str = "media_bytes";
+/// Frames that viewers were too slow for, by stream.
+pub const FRAMES_DROPPED: &str = "frames_dropped";
+/// Frames not passed on after a loss or before the first key frame, by stream.
+pub const FRAMES_DISCARDED: &str = "frames_discarded";
+/// Packets of the camera that did not come, by stream.
+pub const PACKETS_LOST: &str = "packets_lost";
+/// Times the camera's clock jumped, by stream.
+pub const CLOCK_JUMPS: &str = "clock_jumps";
+/// Attempts to reach the camera that failed and sessions that ended, by stream.
+pub const CONNECT_FAILURES: &str = "connect_failures";
+/// Open WebSocket connections.
+pub const CONNECTIONS: &str = "websocket_connections";
+/// Bytes handed to viewers' sockets.
+pub const SENT_BYTES: &str = "websocket_sent_bytes";
+/// From a frame's last packet in to its last byte handed to a viewer's socket.
+pub const TRANSIT_SECONDS: &str = "transit_seconds";
+/// Open file descriptors.
+pub const OPEN_FDS: &str = "process_open_fds";
+/// Memory in use.
+pub const RESIDENT_BYTES: &str = "process_resident_memory_bytes";
+/// Tasks that are alive.
+pub const TASKS: &str = "process_tasks";
+
+/// What is counted where it happens. Cloning a counter shares it.
+#[derive(Debug)]
+pub struct Metrics {
+    /// [`CONNECTIONS`].
+    pub connections: Gauge<i64, AtomicI64>,
+    /// [`SENT_BYTES`].
+    pub sent_bytes: Counter,
+    /// [`TRANSIT_SECONDS`].
+    pub transit_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let buckets = [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0];
+        Self {
+            connections: Gauge::default(),
+            sent_bytes: Counter::default(),
+            transit_seconds: Histogram::new(buckets),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Where each frame of a track stands on its stream's timeline.
+//!
+//! A stream's timeline begins at 0 and never goes backwards: not when timestamps wrap, jump or repeat, and not when the
+//! camera reconnects. Decode times strictly increase; presentation times are the camera's own wherever they can be.
+//!
+//! PURE: the time of arrival is passed in.
+
+use crate::media::time::us_to_ticks;
+
+/// A segment declares at least this duration, in microseconds, for video.
+///
+/// A frame's real duration is only known when the next one comes, and waiting for that would cost a frame of delay. A
+/// declared duration under half the real one makes browsers drop everything up to the next key frame (Media Source
+/// Extensions, coded frame processing, discontinuity step). 200 ms lets a camera fall from 25 to 5 frames a second.
+const DECLARED_MIN_US: i64 = 200_000;
+
+/// How far presentation time and arrival may part between two frames, in microseconds, before the camera's clock is
+/// taken to have jumped.
+const JUMP_US: i64 = 2_000_000;
+
+/// What a rate of 25 frames a second is taken for until two frames were seen.
+const FIRST_INTERVAL_US: i64 = 40_000;
+
+/// Where a frame stands. Times are in the track's timescale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Decode time; more than that of the frame before.
+    pub decode_time_ticks: u64,
+    /// Presentation time minus decode time.
+    pub composition_offset_ticks: i32,
+    /// Expected time to the next frame.
+    pub duration_ticks: u32,
+    /// The duration to declare.
+    pub declared_duration_ticks: u32,
+    /// The camera's clock jumped here and was put right.
+    pub jumped: bool,
+}
+
+/// The timeline of one track over one session of its camera.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    timescale: u32,
+    /// Added to the session's times to get the stream's.
+    offset_ticks: i64,
+    interval_ticks: i64,
+    last: Option<Last>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    pts_ticks: i64,
+    decode_ticks: i64,
+    arrived_us: i64,
+    longest_declared_ticks: i64,
+}
+
+impl Timeline {
+    /// A timeline whose session's zero stands at `base_us` on the stream's.
+    pub fn new(timescale: u32, base_us: i64) -> Self {
+        Self {
+            timescale,
+            offset_ticks: us_to_ticks(base_us, timescale),
+            interval_ticks: us_to_ticks(FIRST_INTERVAL_US, timescale),
+            last: None,
+        }
+    }
+
+    /// Places the next frame, in decoding order: presented at `pts_ticks` of the session, arrived at `arrived_us` by a
+    /// monotonic clock, lasting `duration_ticks` where that is known.
+    pub fn place(&mut self, pts_ticks: i64, arrived_us: i64, duration_ticks: Option<u32>) -> Place {
+        let mut pts = pts_ticks.saturating_add(self.offset_ticks).max(0);
+        let mut jumped = false;
+        let mut decode = pts;
+        if let Some(last) = self.last {
+            let waited = us_to_ticks(arrived_us.saturating_sub(last.arrived_us).max(0), self.timescale);
+            let apart = pts.saturating_sub(last.pts_ticks.saturating_add(waited));
+            if apart.saturating_abs() > us_to_ticks(JUMP_US, self.timescale) {
+                let target = last.pts_ticks.saturating_add(waited.max(self.interval_ticks));
+                self.offset_ticks = self.offset_ticks.saturating_add(target.saturating_sub(pts));
+                pts = target;
+                jumped = true;
+            }
+            let step = pts - last.pts_ticks;
+            if step > 0 && !jumped {
+                self.interval_ticks += (step - self.interval_ticks) / 8;
+            }
+            // Decode times may trail behind presentation, but a step of more than twice the longest duration declared
+            // so far would be a discontinuity for the browser: after a pause they catch up over several frames.
+            let longest_step = last.longest_declared_ticks.saturating_mul(2).saturating_sub(1).max(1);
+            let latest = last.decode_ticks.saturating_add(longest_step);
+            decode = pts.clamp(last.decode_ticks.saturating_add(1), latest.max(last.decode_ticks.saturating_add(1)));
+        }
+        let interval = self.interval_ticks.max(1);
+        let declared = match duration_ticks {
+            Some(known) => i64::from(known),
+            None => us_to_ticks(DECLARED_MIN_US, self.timescale).max(interval.saturating_mul(2)),
+        };
+        let longest_declared_ticks = self.last.map_or(declared, |last| last.longest_declared_ticks.max(declared));
+        self.last = Some(Last { pts_ticks: pts, decode_ticks: decode, arrived_us, longest_declared_ticks });
+        Place {
+            decode_time_ticks: decode as u64,
+            composition_offset_ticks: (pts - decode).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
+            duration_ticks: duration_ticks.unwrap_or(u32::try_from(interval).unwrap_or(u32::MAX)),
+            declared_duration_ticks: u32::try_from(declared).unwrap_or(u32::MAX),
+            jumped,
+        }
+    }
+
+    /// The end of what was placed so far, in microseconds of the stream's timeline.
+    pub fn end_us(&self) -> i64 {
+        self.last.map_or(0, |last| {
+            let end = last.pts_ticks.max(last.decode_ticks).saturating_add(self.interval_ticks);
+            crate::media::time::ticks_to_us(end, self.timescale)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FRAME_US: i64 = 40_000;
+    const FRAME: i64 = 3_600;
+
+    fn presented(place: Place) -> i64 {
+        place.decode_time_ticks as i64 + i64::from(place.composition_offset_ticks)
+    }
+
+    #[test]
+    fn an_even_camera_keeps_its_own_times() {
+        let mut timeline = Timeline::new(90_000, 1_000_000);
+        for i in 0..100 {
+            let place = timeline.place(i * FRAME, i * FRAME_US, None);
+            assert_eq!(place.decode_time_ticks as i64, 90_000 + i * FRAME);
+            assert_eq!((place.composition_offset_ticks, place.jumped), (0, false));
+            assert_eq!((place.duration_ticks, place.declared_duration_ticks), (3_600, 18_000));
+        }
+        assert_eq!(timeline.end_us(), 1_000_000 + 100 * FRAME_US);
+    }
+
+    #[test]
+    fn b_frames_keep_their_presentation_times_while_decode_times_increase() {
+        let mut timeline = Timeline::new(90_000, 0);
+        let mut last = -1;
+        for (arrival, pts) in [0, 3, 1, 2, 6, 4, 5, 9, 7, 8].into_iter().enumerate() {
+            let place = timeline.place(pts * FRAME, arrival as i64 * FRAME_US, None);
+            assert_eq!(presented(place), pts * FRAME);
+            assert!(place.decode_time_ticks as i64 > last);
+            last = place.decode_time_ticks as i64;
+        }
+    }
+
+    #[test]
+    fn a_jump_of_the_cameras_clock_does_not_move_the_picture() {
+        for jump in [30 * 90_000, -30 * 90_000, i64::MAX / 4, i64::MIN / 4] {
+            let mut timeline = Timeline::new(90_000, 0);
+            for i in 0..50 {
+                timeline.place(i * FRAME, i * FRAME_US, None);
+            }
+            let place = timeline.place(jump, 50 * FRAME_US, None);
+            assert!(place.jumped);
+            assert_eq!(presented(place), 50 * FRAME);
+            assert!(!timeline.place(jump + FRAME, 51 * FRAME_US, None).jumped);
+        }
+    }
+
+    #[test]
+    fn a_pause_is_kept_in_presentation_and_bridged_in_decode_time() {
+        let mut timeline = Timeline::new(90_000, 0);
+        timeline.place(0, 0, None);
+        let mut decode = timeline.place(FRAME, FRAME_US, None).decode_time_ticks;
+        for i in 0..20 {
+            let (pts, arrived) = (450_000 + i * FRAME, 5_000_000 + i * FRAME_US);
+            let place = timeline.place(pts, arrived, None);
+            assert_eq!((presented(place), place.jumped), (pts, false));
+            assert!(place.decode_time_ticks - decode <= 2 * u64::from(place.declared_duration_ticks));
+            decode = place.decode_time_ticks;
+        }
+        assert_eq!(decode as i64, 450_000 + 19 * FRAME, "decode times have caught up");
+    }
+
+    #[test]
+    fn a_slow_camera_declares_longer_frames() {
+        let mut timeline = Timeline::new(90_000, 0);
+        let declared =
+            (0..60).map(|i| timeline.place(i * 90_000, i * 1_000_000, None).declared_duration_ticks).last();
+        assert!(declared > Some(170_000), "{declared:?}");
+    }
+
+    #[test]
+    fn a_known_duration_is_declared_as_it_is() {
+        let mut timeline = Timeline::new(48_000, 0);
+        let place = timeline.place(0, 0, Some(1024));
+        assert_eq!((place.duration_ticks, place.declared_duration_ticks), (1024, 1024));
+    }
+
+    proptest! {
+        #[test]
+        fn decode_times_increase_whatever_the_camera_says(
+            frames in proptest::collection::vec((any::<i64>(), 0i64..10_000_000), 1..200)
+        ) {
+            let (mut timeline, mut now, mut last) = (Timeline::new(90_000, 0), 0, None);
+            for (pts, waited) in frames {
+                now += waited;
+                let place = timeline.place(pts, now, None);
+                prop_assert!(last.is_none_or(|last| place.decode_time_ticks > last));
+                last = Some(place.decode_time_ticks);
+            }
+        }
+    }
+}
