@@ -30,7 +30,9 @@ impl App {
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let listen = config.server.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("cannot listen on {listen}: is another program using it? Choose another address with --listen")
+            format!(
+                "cannot listen on {listen}: is another program using it? Choose another address with --listen"
+            )
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         Ok(Self { config, listener, address })
@@ -40,7 +42,11 @@ impl App {
     pub fn url(&self) -> String {
         let mut address = self.address;
         if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            address.set_ip(if address.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
         format!("http://{address}/")
     }

@@ -2,7 +2,12 @@
 
 mod probe;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sightline::{
@@ -22,14 +27,18 @@ const DEFAULT_CONFIG: &str = "sightline.toml";
 
 /// Watch RTSP cameras in any web browser with less than a second of delay.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = "Exit codes: 0 stopped on request, 1 failed, \
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 stopped on request, 1 failed, \
     2 bad configuration.\nWithout cameras the configuration file is read: ./sightline.toml, or --config, or \
-    SIGHTLINE_CONFIG.")]
+    SIGHTLINE_CONFIG."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Cameras, each rtsp://USER:PASSWORD@HOST/PATH or NAME=rtsp://…; no configuration file is read then
+    /// Cameras, each `rtsp://USER:PASSWORD@HOST/PATH` or `NAME=rtsp://…`; no configuration file is read then
     #[arg(value_name = "[NAME=]URL")]
     cameras: Vec<String>,
 
@@ -84,7 +93,7 @@ enum Command {
     Check,
     /// Tell what a camera offers: tracks, codecs, size, rate, key-frame interval, clock
     Probe {
-        /// rtsp://USER:PASSWORD@HOST/PATH
+        /// `rtsp://USER:PASSWORD@HOST/PATH`
         url: String,
         /// How long to look, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -140,8 +149,10 @@ async fn run(cli: Cli) -> u8 {
             Err(error) => {
                 say(&error.to_string());
                 if matches!(error, LoadError::Unreadable { .. }) && serve_args.config.is_none() {
-                    say("Name a camera instead (sightline rtsp://USER:PASSWORD@HOST/PATH), or look at the built-in one \
-                         (sightline demo).");
+                    say(
+                        "Name a camera instead (sightline rtsp://USER:PASSWORD@HOST/PATH), or look at the built-in one \
+                         (sightline demo).",
+                    );
                 }
                 BAD_CONFIGURATION
             }
@@ -161,7 +172,11 @@ fn config_path(args: &ServeArgs) -> PathBuf {
 fn check(args: &ServeArgs) -> u8 {
     match load(args) {
         Ok(config) => {
-            print(&format!("{}: no mistakes, {} stream(s)", config_path(args).display(), config.streams.len()));
+            print(&format!(
+                "{}: no mistakes, {} stream(s)",
+                config_path(args).display(),
+                config.streams.len()
+            ));
             OK
         }
         Err(error) => {
@@ -239,7 +254,11 @@ fn say(line: &str) {
 
 fn start_log(args: &LogArgs) {
     let filter = tracing_subscriber::EnvFilter::new(format!("warn,sightline={}", args.log));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

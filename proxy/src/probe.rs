@@ -28,11 +28,12 @@ struct Seen {
 pub(crate) async fn run(stream: &Stream, seconds: u64) -> anyhow::Result<()> {
     let began = Instant::now();
     let connecting = Session::connect_with_offers(&stream.source);
-    let (mut session, offers) = match timeout(Duration::from_millis(stream.connect_timeout_ms), connecting).await {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(fault)) => bail!("{} ({})", fault.reason, fault.code),
-        Err(_) => bail!("the camera did not answer within {} ms", stream.connect_timeout_ms),
-    };
+    let (mut session, offers) =
+        match timeout(Duration::from_millis(stream.connect_timeout_ms), connecting).await {
+            Ok(Ok(connected)) => connected,
+            Ok(Err(fault)) => bail!("{} ({})", fault.reason, fault.code),
+            Err(_) => bail!("the camera did not answer within {} ms", stream.connect_timeout_ms),
+        };
     let connected = began.elapsed();
     let mut seen = Seen::default();
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -53,7 +54,10 @@ pub(crate) async fn run(stream: &Stream, seconds: u64) -> anyhow::Result<()> {
     row("answered in", format!("{} ms", connected.as_millis()))?;
     for offer in &offers {
         let note = if offer.played { "" } else { "  (not played by this version)" };
-        row(&format!("offers {}", offer.media), format!("{}, {} Hz{note}", offer.encoding, offer.clock_rate_hz))?;
+        row(
+            &format!("offers {}", offer.media),
+            format!("{}, {} Hz{note}", offer.encoding, offer.clock_rate_hz),
+        )?;
     }
     for track in &seen.tracks {
         match track.media {
@@ -108,7 +112,8 @@ impl Seen {
     }
 
     fn frame_rate(&self) -> String {
-        self.seconds().map_or("no frames".into(), |s| format!("{:.1} frames/s", f64::from(self.frames - 1) / s))
+        self.seconds()
+            .map_or("no frames".into(), |s| format!("{:.1} frames/s", f64::from(self.frames - 1) / s))
     }
 
     fn bit_rate(&self) -> String {

@@ -39,7 +39,9 @@ mod tests {
 
     #[test]
     fn without_authentication_only_this_machine_gets_in() {
-        for (peer, inside) in [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.5", false)] {
+        for (peer, inside) in
+            [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.5", false)]
+        {
             let peer = peer.parse().expect("an address");
             assert_eq!(Policy::ThisMachine.allows(peer, Action::Watch), inside, "{peer}");
             assert!(Policy::Off.allows(peer, Action::Watch));

@@ -121,11 +121,9 @@ async fn bad_requests_get_their_status_and_harm_nobody_else() {
     }
 }
 
-#[tokio::test]
-async fn a_client_that_never_reads_is_dropped() {
-    // The kernel's buffers hold minutes of so small a clip, so the client asks for the description again and again, which
-    // fills them in a moment; what counts is that the camera lets go.
-    let limits = Limits { pending_bytes: 64 << 10, ..Limits::default() };
+/// Connects, never reads, and waits until the camera lets go. The kernel's buffers hold minutes of so small a clip, so the
+/// client asks for the description again and again, which fills them in a moment.
+async fn never_read(limits: Limits) {
     let camera = Camera::start_with(0, limits).await.unwrap();
     let mut socket = TcpStream::connect(camera.server().address()).await.unwrap();
     let ask = format!("DESCRIBE {} RTSP/1.0\r\nCSeq: 1\r\n\r\n", camera.url()).repeat(20);
@@ -138,6 +136,17 @@ async fn a_client_that_never_reads_is_dropped() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(request(&camera, b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n").await.1.starts_with("RTSP/1.0 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_dropped_when_too_much_waits_for_it() {
+    never_read(Limits { pending_bytes: 64 << 10, write_stall: Duration::MAX, ..Limits::default() }).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_dropped_when_it_accepts_nothing_for_too_long() {
+    let write_stall = Duration::from_millis(50);
+    never_read(Limits { pending_bytes: usize::MAX, write_stall, ..Limits::default() }).await;
 }
 
 #[tokio::test]

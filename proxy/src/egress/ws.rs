@@ -94,6 +94,8 @@ struct Subscription {
     audio: bool,
     /// Which tracks of the current epoch are wanted and can be decoded, a bit each.
     tracks: u32,
+    /// The newest fragment there was at the start of the epoch: up to it, all is history.
+    history_until: Option<u32>,
 }
 
 struct Viewer {
@@ -157,12 +159,17 @@ impl Viewer {
             };
             match item {
                 Item::Fragment(fragment) => {
-                    if self.subscriptions[i].tracks >> fragment.header.track & 1 == 0 {
-                        continue;
+                    let wanted = self.subscriptions[i].tracks >> fragment.header.track & 1 == 1;
+                    let history = &mut self.subscriptions[i].history_until;
+                    if history.is_none() && wanted {
+                        oldest.get_or_insert(fragment.received);
+                    } else if *history == Some(fragment.header.sequence) {
+                        *history = None;
                     }
-                    batch_bytes += fragment.message.len();
-                    oldest.get_or_insert(fragment.received);
-                    self.feed(Message::Binary(fragment.message.clone())).await?;
+                    if wanted {
+                        batch_bytes += fragment.message.len();
+                        self.feed(Message::Binary(fragment.message.clone())).await?;
+                    }
                 }
                 Item::State(state, since_time_us, fault) => {
                     let number = self.subscriptions[i].cursor.stream().number;
@@ -218,6 +225,7 @@ impl Viewer {
         let subscription = &mut self.subscriptions[i];
         let stream = subscription.cursor.stream().clone();
         subscription.tracks = 0;
+        subscription.history_until = catch_up_sequence;
         let mut tracks = Vec::with_capacity(epoch.tracks.len());
         for (index, track) in epoch.tracks.iter().enumerate().take(32) {
             let wanted = track.is_video() || subscription.audio;
@@ -240,7 +248,8 @@ impl Viewer {
             return Ok(false);
         }
         let (number, epoch_number) = (stream.number, epoch.number);
-        self.feed_text(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks }).await?;
+        self.feed_text(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks })
+            .await?;
         for (index, init) in epoch.inits.iter().enumerate().take(32) {
             if chosen >> index & 1 == 1 {
                 self.feed(Message::Binary(init.clone())).await?;
@@ -301,16 +310,20 @@ impl Viewer {
             let shown: String = name.chars().take(64).collect();
             let message = format!("no stream is called {shown:?}; the names are listed at /api/v1/streams");
             let code = ErrorCode::UnknownStream;
-            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await;
+            return self
+                .say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) })
+                .await;
         };
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             let message = format!("at most {MAX_SUBSCRIPTIONS} streams fit one connection");
             let code = ErrorCode::TooMany;
-            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await;
+            return self
+                .say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) })
+                .await;
         }
         self.say(&ServerMessage::Subscribed { stream: name, number: stream.number }).await?;
         let cursor = Cursor::new(stream, self.waker.clone());
-        self.subscriptions.push(Subscription { cursor, audio, tracks: 0 });
+        self.subscriptions.push(Subscription { cursor, audio, tracks: 0, history_until: None });
         Ok(())
     }
 
@@ -343,9 +356,8 @@ impl Viewer {
     async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
         match timeout(WRITE_MAX, writing).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            // Nothing can be said to somebody who does not read.
-            Err(_) => Err(End::Gone),
+            // Also where the time is up: nothing can be said to somebody who does not read.
+            _ => Err(End::Gone),
         }
     }
 }

@@ -19,6 +19,11 @@ use crate::{
 const OPENAPI: &str = include_str!("openapi.json");
 
 #[derive(Serialize)]
+struct StreamsView {
+    streams: Vec<StreamView>,
+}
+
+#[derive(Serialize)]
 struct StreamView {
     name: String,
     state: &'static str,
@@ -85,8 +90,8 @@ fn track_view(track: &Track, frames_per_second: f64) -> TrackView {
 }
 
 pub(super) async fn streams(State(server): State<Server>) -> Response {
-    let streams: Vec<_> = server.hub.iter().map(|stream| StreamView::new(stream)).collect();
-    fresh(json!({ "streams": streams }))
+    let streams: Vec<_> = server.hub.iter().map(|stream| StreamView::new(stream)).collect::<Vec<_>>();
+    fresh(StreamsView { streams })
 }
 
 pub(super) async fn stream(State(server): State<Server>, Path(name): Path<String>) -> Response {
@@ -128,7 +133,9 @@ mod tests {
         let view = StreamView::new(hub.get("gate").expect("there"));
         let answered = serde_json::to_value(view).expect("serialises");
         let described = &openapi["components"]["schemas"]["Stream"];
-        let keys = |value: &serde_json::Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+        let keys = |value: &serde_json::Value| {
+            value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>()
+        };
         let mut described_keys = keys(&described["properties"]);
         let mut answered_keys = keys(&answered);
         described_keys.sort();

@@ -23,7 +23,11 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) async fn readyz(State(server): State<Server>) -> (StatusCode, &'static str) {
-    if *server.shutdown.borrow() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") } else { (StatusCode::OK, "ready\n") }
+    if *server.shutdown.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
 }
 
 pub(super) async fn metrics(State(server): State<Server>) -> Response {
@@ -42,7 +46,8 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
     if encode(&mut text, &registry).is_err() {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -79,7 +84,9 @@ impl Collector for Streams {
         })?;
         counter(names::PACKETS_LOST, "Packets of the camera that did not come", |c| c.packets_lost)?;
         counter(names::CLOCK_JUMPS, "Times the camera's clock jumped", |c| c.clock_jumps)?;
-        counter(names::CONNECT_FAILURES, "Failed attempts to reach the camera and ended sessions", |c| c.failures)?;
+        counter(names::CONNECT_FAILURES, "Failed attempts to reach the camera and ended sessions", |c| {
+            c.failures
+        })?;
 
         let gauge_type = ConstGauge::new(0i64).metric_type();
         let mut family = encoder.encode_descriptor(names::VIEWERS, "Subscriptions", None, gauge_type)?;
@@ -90,7 +97,8 @@ impl Collector for Streams {
         let mut family = encoder.encode_descriptor(names::STREAMS, "Streams by state", None, gauge_type)?;
         for state in StreamState::ALL {
             let count = all.iter().filter(|(_, status)| status.state == state).count();
-            ConstGauge::new(count as i64).encode(family.encode_family(&StateLabel { state: state.as_str() })?)?;
+            ConstGauge::new(count as i64)
+                .encode(family.encode_family(&StateLabel { state: state.as_str() })?)?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Begins to watch `stream`. `waker` is told whenever [`Cursor::next`] may have something; it may be shared by all
+    /// Begins to watch `stream`. `waker` is told whenever there may be something; it may be shared by all
     /// the cursors of one viewer.
     pub fn new(stream: Arc<Stream>, waker: Arc<Notify>) -> Self {
         stream.join(waker.clone());
@@ -69,8 +69,26 @@ impl Cursor {
         &self.stream
     }
 
-    /// What comes next, if it is there already.
-    pub fn next(&mut self) -> Option<Item> {
+    /// Where to go on instead of where it stands, if it has fallen too far behind.
+    fn jump(&self, ring: &Ring) -> Option<u64> {
+        if self.position >= ring.end() {
+            return None;
+        }
+        let key = ring.newest_key();
+        let Some(next) = ring.get(self.position) else {
+            // It was let go: the viewer was slower than the ring is long.
+            return Some(key.unwrap_or_else(|| ring.end()));
+        };
+        let lag_us = ring.newest()?.pts_us.saturating_sub(next.pts_us);
+        key.filter(|key| *key > self.position && self.caught_up && lag_us > MAX_LAG_US)
+    }
+}
+
+/// What comes next, as far as it is there already: `None` is not the end, but a pause until the waker is told.
+impl Iterator for Cursor {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
         let stream = self.stream.clone();
         let mut guard = stream.lock();
         let shared = &mut *guard;
@@ -114,20 +132,6 @@ impl Cursor {
             self.position += 1;
             return Some(Item::Fragment(fragment.clone()));
         }
-    }
-
-    /// Where to go on instead of where it stands, if it has fallen too far behind.
-    fn jump(&self, ring: &Ring) -> Option<u64> {
-        if self.position >= ring.end() {
-            return None;
-        }
-        let key = ring.newest_key();
-        let Some(next) = ring.get(self.position) else {
-            // It was let go: the viewer was slower than the ring is long.
-            return Some(key.unwrap_or_else(|| ring.end()));
-        };
-        let lag_us = ring.newest()?.pts_us.saturating_sub(next.pts_us);
-        key.filter(|key| *key > self.position && self.caught_up && lag_us > MAX_LAG_US)
     }
 }
 

@@ -24,10 +24,8 @@ impl Meter {
     pub(super) fn frame(&mut self, now_us: i64, len: u32, key_frame: bool) {
         self.frames.push_back((now_us, len));
         self.bytes += u64::from(len);
-        if key_frame {
-            if let Some(last) = self.last_key_us.replace(now_us) {
-                self.key_frame_interval_ms = u32::try_from((now_us - last) / 1_000).ok();
-            }
+        if key_frame && let Some(last) = self.last_key_us.replace(now_us) {
+            self.key_frame_interval_ms = u32::try_from((now_us - last) / 1_000).ok();
         }
         self.forget(now_us);
     }
@@ -45,8 +43,7 @@ impl Meter {
     /// Bits a second at `now_us`.
     pub(super) fn bits_per_second(&mut self, now_us: i64) -> u64 {
         self.forget(now_us);
-        let span_us = self.span_us();
-        if span_us == 0 { 0 } else { self.bytes * 8 * 1_000_000 / span_us }
+        (self.bytes * 8 * 1_000_000).checked_div(self.span_us()).unwrap_or(0)
     }
 
     /// Frames a second at `now_us`, to a tenth.
@@ -65,7 +62,8 @@ impl Meter {
     fn span_us(&self) -> u64 {
         let (Some(first), Some(last)) = (self.frames.front(), self.frames.back()) else { return 0 };
         let intervals = self.frames.len() as u64 - 1;
-        if intervals == 0 { 0 } else { (last.0 - first.0).max(0) as u64 * (intervals + 1) / intervals }
+        let span_us = (last.0 - first.0).max(0) as u64;
+        (span_us * (intervals + 1)).checked_div(intervals).unwrap_or(0)
     }
 }
 

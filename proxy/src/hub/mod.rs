@@ -15,8 +15,8 @@ use crate::config::StreamName;
 
 pub use cursor::{Cursor, Item};
 pub use ring::Fragment;
-pub use stream::{Counts, Epoch, Fault, Publisher, State, Status, Stream};
 pub(crate) use stream::unix_time_us;
+pub use stream::{Counts, Epoch, Fault, Publisher, State, Status, Stream};
 
 /// Every stream of this proxy, by name. The set is fixed at start.
 #[derive(Debug, Default)]

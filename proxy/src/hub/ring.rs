@@ -72,8 +72,8 @@ impl Ring {
         while let Some(oldest) = self.fragments.front() {
             let age_us = now_us.saturating_sub(oldest.pts_us);
             let before_key = self.newest_key.is_some_and(|key| self.first < key);
-            let over = self.bytes > self.limits.bytes || age_us > self.limits.span_us;
-            if !over && !(before_key && age_us > LAG_SPAN_US) {
+            let span_us = if before_key { LAG_SPAN_US.min(self.limits.span_us) } else { self.limits.span_us };
+            if self.bytes <= self.limits.bytes && age_us <= span_us {
                 break;
             }
             self.pop();
@@ -127,7 +127,14 @@ mod tests {
     fn fragment(pts_us: i64, key_frame: bool, video: bool, len: usize) -> Arc<Fragment> {
         let mut header = Header::init(1, 1, 0);
         header.key_frame = key_frame;
-        Arc::new(Fragment { header, message: vec![0; len].into(), pts_us, video_number: 0, video, received: Instant::now() })
+        Arc::new(Fragment {
+            header,
+            message: vec![0; len].into(),
+            pts_us,
+            video_number: 0,
+            video,
+            received: Instant::now(),
+        })
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl CaptureClock {
     /// When the frame at media time `ticks`, which arrived at `received_us` since 1970, was captured.
     pub(super) fn capture_time_us(&mut self, ticks: i64, timescale: u32, received_us: i64) -> i64 {
         let Some((report_ticks, report_us)) = self.report else { return received_us };
-        let captured_us = report_us.saturating_add(ticks_to_us(ticks.saturating_sub(report_ticks), timescale));
+        let captured_us =
+            report_us.saturating_add(ticks_to_us(ticks.saturating_sub(report_ticks), timescale));
         let delay_us = received_us.saturating_sub(captured_us);
         self.delay_us = Some(delay_us);
         if believed(delay_us) { captured_us.min(received_us) } else { received_us }
@@ -64,7 +65,7 @@ mod tests {
 
     fn ntp(unix_us: i64) -> u64 {
         let seconds = (unix_us / 1_000_000 + NTP_TO_UNIX_S) as u64;
-        seconds << 32 | (((unix_us % 1_000_000) as u64) << 32) / 1_000_000
+        (seconds << 32) | ((((unix_us % 1_000_000) as u64) << 32) / 1_000_000)
     }
 
     #[test]

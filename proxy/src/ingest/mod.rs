@@ -110,7 +110,8 @@ impl Job {
             Ok(Ok(session)) => session,
             Ok(Err(fault)) => return fault,
             Err(_) => {
-                let reason = format!("the camera did not answer within {} ms", self.connect_timeout.as_millis());
+                let reason =
+                    format!("the camera did not answer within {} ms", self.connect_timeout.as_millis());
                 return Fault { code: "connect_failed", reason };
             }
         };

@@ -4,6 +4,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
+use super::{Event, capture::CaptureClock};
+use crate::{
+    config::Source,
+    hub::Fault,
+    media::{Frame, Track, aac, h264, time},
+};
 use futures_util::StreamExt as _;
 use retina::{
     client::{
@@ -11,12 +17,6 @@ use retina::{
         UnknownRtcpSsrcPolicy,
     },
     codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame},
-};
-use super::{Event, capture::CaptureClock};
-use crate::{
-    config::Source,
-    hub::Fault,
-    media::{Frame, Track, aac, h264, time},
 };
 
 /// How far the first frame's media time and its arrival may lie apart, counted from PLAY, before the camera's
@@ -66,10 +66,9 @@ async fn describe(
         .creds(credentials)
         .user_agent(concat!("sightline/", env!("CARGO_PKG_VERSION")).into())
         .session_group(Arc::default());
-    let mut session =
-        retina::client::Session::describe(source.url_without_credentials(), options)
-            .await
-            .map_err(|e| fault(&e, source))?;
+    let mut session = retina::client::Session::describe(source.url_without_credentials(), options)
+        .await
+        .map_err(|e| fault(&e, source))?;
     let (mut video, mut audio) = (false, false);
     let mut offers = Vec::new();
     for i in 0..session.streams().len() {
@@ -88,8 +87,9 @@ async fn describe(
             played,
         });
         if played {
-            let setup =
-                SetupOptions::default().transport(Transport::Tcp(<_>::default())).frame_format(FrameFormat::MP4);
+            let setup = SetupOptions::default()
+                .transport(Transport::Tcp(<_>::default()))
+                .frame_format(FrameFormat::MP4);
             session.setup(i, setup).await.map_err(|e| fault(&e, source))?;
         }
     }
@@ -108,7 +108,8 @@ impl Session {
         if !offers.iter().any(|offer| offer.played && offer.media == "video") {
             let names: Vec<_> = offers.iter().map(|offer| offer.encoding.as_str()).collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            let reason = format!("the camera offers {names}; this version plays H.264: set the camera to H.264");
+            let reason =
+                format!("the camera offers {names}; this version plays H.264: set the camera to H.264");
             return Err(Fault { code: "unsupported", reason });
         }
         let options = PlayOptions::default()
@@ -183,7 +184,8 @@ impl Session {
             self.announced = true;
         }
         let received = frame.end_ctx().received();
-        let (key_frame, timestamp, stream) = (frame.is_random_access_point(), frame.timestamp(), frame.stream_id());
+        let (key_frame, timestamp, stream) =
+            (frame.is_random_access_point(), frame.timestamp(), frame.stream_id());
         let data = frame.into_data().into();
         self.push(stream, timestamp, received, key_frame, None, data);
         Ok(())
@@ -248,9 +250,9 @@ impl Session {
         for (i, slot) in self.tracks.iter_mut().enumerate() {
             let Some(session_track) = slot else { continue };
             let track = match self.demuxed.streams()[i].parameters() {
-                Some(ParametersRef::Video(video)) => {
-                    h264::track(video.extra_data()).map_err(|e| unusable("picture", e.to_string())).map(Some)?
-                }
+                Some(ParametersRef::Video(video)) => h264::track(video.extra_data())
+                    .map_err(|e| unusable("picture", e.to_string()))
+                    .map(Some)?,
                 Some(ParametersRef::Audio(audio)) => match aac::track(audio.extra_data()) {
                     Ok(track) => Some(Track { timescale: session_track.timescale, ..track }),
                     Err(error) => {

@@ -83,7 +83,10 @@ mod tests {
     fn bad_configs_name_the_field() {
         assert_eq!(track(&[]), Err(Error::Short(0)));
         assert_eq!(track(&[0x11]), Err(Error::Short(1)));
-        assert_eq!(track(&[0x16, 0x88]), Err(Error::Unsupported { field: "samplingFrequencyIndex", value: 13 }));
+        assert_eq!(
+            track(&[0x16, 0x88]),
+            Err(Error::Unsupported { field: "samplingFrequencyIndex", value: 13 })
+        );
         assert_eq!(track(&[0x11, 0x80]), Err(Error::Unsupported { field: "channelConfiguration", value: 0 }));
     }
 

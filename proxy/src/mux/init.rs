@@ -1,8 +1,8 @@
 //! The init segment of one track: `ftyp` and `moov`.
 
 use mp4_atom::{
-    Atom as _, Audio, Avc1, Avcc, Codec, Dinf, Dref, DrefEntry, Encode as _, Esds, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex,
-    Mvhd, Pasp, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
+    Atom as _, Audio, Avc1, Avcc, Codec, Dinf, Dref, DrefEntry, Encode as _, Esds, Ftyp, Hdlr, Mdhd, Mdia,
+    Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
 };
 
 use super::TRACK_ID;
@@ -20,7 +20,8 @@ pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
             let pasp = (sample_aspect.0 != sample_aspect.1)
                 .then(|| Pasp { h_spacing: sample_aspect.0.into(), v_spacing: sample_aspect.1.into() });
             let shown = u64::from(width) * u64::from(sample_aspect.0) / u64::from(sample_aspect.1.max(1));
-            let entry = Avc1 { visual, avcc, btrt: None, colr: None, pasp, taic: None, fiel: None, spatial: None };
+            let entry =
+                Avc1 { visual, avcc, btrt: None, colr: None, pasp, taic: None, fiel: None, spatial: None };
             (b"vide", Codec::Avc1(entry), shown.min(u64::from(u16::MAX)) as u16, height as u16)
         }
         Media::Audio { sample_rate, channels } => {
@@ -62,7 +63,9 @@ pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
                 minf: Minf {
                     vmhd: track.is_video().then(Vmhd::default),
                     smhd: (!track.is_video()).then(Smhd::default),
-                    dinf: Dinf { dref: Dref { entries: vec![DrefEntry::Url(Url { location: String::new() })] } },
+                    dinf: Dinf {
+                        dref: Dref { entries: vec![DrefEntry::Url(Url { location: String::new() })] },
+                    },
                     stbl: Stbl { stsd: Stsd { codecs: vec![codec] }, ..Stbl::default() },
                     ..Minf::default()
                 },

@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_subscription_has_sound_unless_it_says_otherwise() {
-        let message: ClientMessage = serde_json::from_str(r#"{"type":"subscribe","stream":"gate"}"#).expect("reads");
+        let message: ClientMessage =
+            serde_json::from_str(r#"{"type":"subscribe","stream":"gate"}"#).expect("reads");
         assert_eq!(message, ClientMessage::Subscribe { stream: "gate".into(), audio: true });
     }
 
