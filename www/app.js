@@ -213,8 +213,8 @@ function watch(name) {
   const aside = h('aside', { 'aria-label': 'Live numbers' },
     h('div', { className: 'headline' }, h('span', {}, 'Capture to screen'), big, line),
     h('dl', {}, ...row('State', 'state'), ...row('Picture', 'size'), ...row('Codec', 'codec'), ...row('Frame rate', 'fps'),
-      ...row('Bit rate', 'bits'), ...row('Slowest 5 %', 'p95'), ...row('Network round trip', 'rtt'),
-      ...row('Key frame every', 'gop'), ...row('Frames dropped', 'dropped'), ...row('Stalls', 'stalls'), ...row('Viewers', 'viewers')));
+      ...row('Bit rate', 'bits'), ...row('Slowest 5 %', 'p95'), ...row('Round trip', 'rtt'),
+      ...row('Key frames', 'gop'), ...row('Dropped', 'dropped'), ...row('Stalls', 'stalls'), ...row('Viewers', 'viewers')));
   document.body.append(
     header(h('h1', {}, name), pill),
     h('main', { className: 'watch' }, notice, h('div', { className: 'stage' }, element, controls), aside));
@@ -255,7 +255,7 @@ function watch(name) {
     if (status === 404) return unknown(name);
     listed = stream;
     set('viewers', String(stream.viewers ?? '–'));
-    set('gop', ms(stream.key_frame_interval_ms || null));
+    set('gop', stream.key_frame_interval_ms ? `every ${ms(stream.key_frame_interval_ms)}` : '–');
     const silent = stream.tracks?.length && !stream.tracks.some(track => track.kind === 'audio');
     sound.disabled = !!silent;
     sound.title = silent ? 'This camera sends no sound' : 'Sound (M)';
