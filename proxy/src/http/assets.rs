@@ -126,6 +126,10 @@ impl Asset {
             let _ = std::fmt::Write::write_fmt(&mut etag, format_args!("{byte:02x}"));
             etag
         }) + "\"";
-        Self { plain, gzip, etag, content_type: file.metadata.mimetype().to_owned() }
+        let mut content_type = file.metadata.mimetype().to_owned();
+        if content_type.starts_with("text/") {
+            content_type.push_str("; charset=utf-8");
+        }
+        Self { plain, gzip, etag, content_type }
     }
 }
