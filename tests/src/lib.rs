@@ -18,6 +18,7 @@ pub mod http;
 pub mod judge;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod serve;
 pub mod stats;
 pub mod viewer;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use sightline_tests::camera::{Camera, Options};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::{End, Viewer};
-use sightline_tests::wait;
+use sightline_tests::{raw, wait};
 use sightline_wire::{ErrorCode, ServerMessage};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -25,27 +25,6 @@ fn assert_unharmed(viewer: &Viewer) {
     assert!(sequences.len() > 25, "only {} fragments", sequences.len());
     assert!(sequences.windows(2).all(|w| w[1] == w[0] + 1), "frames are missing: {sequences:?}");
     assert_eq!(record.text(|m| matches!(m, ServerMessage::Dropped { .. }).then_some(())), None);
-}
-
-/// An upgraded connection without a WebSocket library, which would refuse to send what these tests send.
-fn raw(proxy: &Proxy, receive_buffer: Option<usize>) -> Result<TcpStream> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    if let Some(bytes) = receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    let address: std::net::SocketAddr = proxy.authority().parse()?;
-    socket.connect(&address.into())?;
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(wait::PATIENCE))?;
-    write!(
-        stream,
-        "GET /ws?stream=cam HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
-    ensure!(&head == b"HTTP/1.1 101", "{}", String::from_utf8_lossy(&head));
-    Ok(stream)
 }
 
 #[test]
@@ -115,7 +94,7 @@ fn frames_no_websocket_allows_close_their_sender_and_cost_no_memory() -> Result<
         ("a text inside a text", never_ending),
         ("noise", &[0xa5; 4096]),
     ] {
-        let mut stream = raw(&proxy, None)?;
+        let mut stream = raw::connect(&proxy, "cam", None)?;
         stream.write_all(bytes)?;
         // Whatever comes, an end comes soon.
         read_to_end(&mut stream).with_context(|| format!("still open after {what}"))?;
@@ -148,7 +127,8 @@ fn a_viewer_that_never_reads_costs_no_memory_disturbs_nobody_and_is_closed() -> 
     healthy.wait_fragments(50)?;
     let before = proxy.resident_kib()?;
 
-    let deaf: Vec<TcpStream> = (0..4).map(|_| raw(&proxy, Some(4096))).collect::<Result<_>>()?;
+    let deaf: Vec<TcpStream> =
+        (0..4).map(|_| raw::connect(&proxy, "cam", Some(4096))).collect::<Result<_>>()?;
     wait::until("5 viewers", || (proxy.metric("sightline_viewers", &[]).ok()? == Some(5.0)).then_some(()))?;
     wait::until_within(Duration::from_secs(40), "the deaf viewers to be closed", || {
         (proxy.metric("sightline_viewers", &[]).ok()? == Some(1.0)).then_some(())

@@ -1,0 +1,64 @@
+//! Sightline's benchmarks: what a viewer gets, measured in real browsers from the pictures themselves, and what it costs.
+//!
+//! usage: `bench [--quick] [latency] [join] [transit] [size] [cost]`
+//!
+//! Prints a table; the same figures, and more, stand as JSON under `target/bench/`. `--quick` shows in a short time
+//! whether the benchmarks work; its figures mean little. Ends with 1 when the download is over its size budget, which
+//! does not depend on the machine; a figure that misses its reach for another reason is marked and costs nothing.
+
+// A benchmark is a program that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod cost;
+mod join;
+mod latency;
+mod report;
+mod size;
+mod timed_camera;
+mod transit;
+
+use anyhow::{Result, bail};
+use report::Report;
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Short runs.
+    pub(crate) quick: bool,
+}
+
+type Bench = fn(Options, &mut Report) -> Result<()>;
+
+const ALL: [(&str, Bench); 5] = [
+    ("size", size::run),
+    ("transit", transit::run),
+    ("cost", cost::run),
+    ("latency", latency::run),
+    ("join", join::run),
+];
+
+fn main() -> Result<()> {
+    let (flags, names): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with('-'));
+    if let Some(unknown) = flags.iter().find(|flag| *flag != "--quick") {
+        bail!("unknown option {unknown}; usage: bench [--quick] [latency] [join] [transit] [size] [cost]");
+    }
+    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|(known, _)| known == name)) {
+        bail!("no benchmark is called {unknown}; there are latency, join, transit, size, cost");
+    }
+    let options = Options { quick: !flags.is_empty() };
+    let mut report = Report::default();
+    for (name, bench) in ALL {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            eprintln!("== {name}");
+            bench(options, &mut report)?;
+        }
+    }
+    let folder = report.write()?;
+    report.print();
+    println!("As JSON: {}", folder.display());
+    if report.over_budget() {
+        bail!("the player is over its size budget");
+    }
+    Ok(())
+}
