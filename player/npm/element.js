@@ -131,8 +131,8 @@ export class SightlinePlayer extends HTMLElement {
     const src = new URL(this.getAttribute('src') || here, here);
     src.protocol = src.protocol.replace('http', 'ws');
     const autoplay = !/^(off|false|no)$/i.test(this.getAttribute('autoplay') ?? '');
-    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), json => {
-      if (wanted === this.#wanted) this.#notice(JSON.parse(json));
+    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), (type, json) => {
+      if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
     if (!autoplay) this.#askForClick();
     const { signal } = this.#watch = new AbortController();
@@ -142,12 +142,11 @@ export class SightlinePlayer extends HTMLElement {
     hidden();
   }
 
-  #notice({ type, ...detail }) {
+  #notice(type, detail) {
     if (type === 'state') this.#show(detail);
-    else if (type === 'latency') this.#tell(type, detail.ms);
-    else if (type === 'hold') this.#hold(detail.on);
+    else if (type === 'hold') this.#hold(detail);
     else if (type === 'muted') this.#tell('autoplaymuted');
-    else if (type === 'gestureNeeded') { this.#askForClick(); this.#tell('gestureneeded'); }
+    else if (type === 'gesture') { this.#askForClick(); this.#tell('gestureneeded'); }
     else this.#tell(type, detail);
   }
 

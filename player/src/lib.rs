@@ -6,12 +6,18 @@
 
 pub mod append;
 pub mod clock;
+pub mod json;
 pub mod latency;
 pub mod message;
 pub mod reconnect;
 pub mod session;
 pub mod stats;
 pub mod watchdog;
+
+/// Half the size of the standard one; the player allocates little and seldom.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 #[cfg(target_arch = "wasm32")]
 mod mse;

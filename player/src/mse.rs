@@ -98,8 +98,6 @@ impl Source {
 
     /// Adds a SourceBuffer of each type. All of them come before the first append: that is what browsers want.
     pub(crate) fn add_buffers(&mut self, mimes: &[String], tell: &(impl Fn(Told) + Clone + 'static)) {
-        self.source.set_onsourceopen(None);
-        let _ = Url::revoke_object_url(&self.url);
         for (track, mime) in mimes.iter().enumerate() {
             let buffer = match self.source.add_source_buffer(mime) {
                 Ok(buffer) => buffer,

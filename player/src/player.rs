@@ -87,7 +87,7 @@ struct Callbacks {
 #[wasm_bindgen]
 impl Player {
     /// Plays `stream` of the server at `url` (`wss://host/ws`) in `video`. `target_ms` is NaN for the least latency
-    /// there can be. `listener` is called with each notice as JSON.
+    /// there can be. `listener` is called with each notice's name and JSON.
     #[wasm_bindgen(constructor)]
     pub fn new(
         video: HtmlVideoElement,
@@ -178,7 +178,7 @@ impl Player {
     /// The figures, as JSON.
     pub fn stats(&self) -> String {
         let stats = self.shell.session.try_borrow().map(|session| session.stats()).unwrap_or_default();
-        serde_json::to_string(&stats).unwrap_or_default()
+        stats.json()
     }
 
     /// Lets go of everything.
@@ -300,9 +300,8 @@ impl Shell {
             Command::Pause => drop(self.video.pause()),
             Command::Mute => self.video.set_muted(true),
             Command::Notify(notice) => {
-                if let Ok(json) = serde_json::to_string(&notice) {
-                    let _ = self.listener.call1(&JsValue::NULL, &json.into());
-                }
+                let (name, json) = notice.write();
+                let _ = self.listener.call2(&JsValue::NULL, &name.into(), &json.into());
             }
         }
     }

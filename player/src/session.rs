@@ -11,7 +11,7 @@ mod play;
 
 use sightline_wire::{ClientMessage, ErrorCode, Header, Kind, ServerMessage, Track, VERSIONS};
 
-pub use events::{Command, Config, Event, Facts, Notice};
+pub use events::{Command, Config, Event, Facts, Notice, Problem, State};
 
 use crate::clock::ServerClock;
 use crate::latency::Target;
@@ -59,14 +59,6 @@ enum Link {
     Stopped,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Trouble {
-    state: &'static str,
-    code: String,
-    reason: String,
-    since_us: Option<i64>,
-}
-
 /// A player's session with one stream of one server.
 #[derive(Debug)]
 pub struct Session<P> {
@@ -93,8 +85,8 @@ pub struct Session<P> {
     hidden: bool,
     wants_play: bool,
     live_ms: f64,
-    trouble: Option<Trouble>,
-    told: Option<Trouble>,
+    trouble: Option<State>,
+    told: Option<State>,
     counters: Counters,
     last_trouble: String,
     play: Playback<P>,
@@ -233,9 +225,7 @@ impl<P: Clone> Session<P> {
     }
 
     fn send(&mut self, message: &ClientMessage) {
-        if let Ok(text) = serde_json::to_string(message) {
-            self.out.push(Command::Send(text));
-        }
+        self.out.push(Command::Send(crate::message::write(message)));
     }
 
     // ---- the connection
@@ -268,7 +258,7 @@ impl<P: Clone> Session<P> {
         self.number = None;
         self.ask_again_in_ms = None;
         self.out.push(Command::Disconnect);
-        self.trouble = Some(Trouble {
+        self.trouble = Some(State {
             state: "connecting",
             code: "disconnected".into(),
             reason: if self.back_off.attempts() > 1 {
@@ -350,8 +340,8 @@ impl<P: Clone> Session<P> {
         self.link = Link::Stopped;
         self.out.push(Command::Disconnect);
         self.trouble =
-            Some(Trouble { state: "error", code: code.into(), reason: message.clone(), since_us: None });
-        self.notify(Notice::Error { code: code.into(), message, fatal: true, retryable: false });
+            Some(State { state: "error", code: code.into(), reason: message.clone(), since_us: None });
+        self.notify(Notice::Error(Problem { code: code.into(), message, fatal: true, retryable: false }));
     }
 
     // ---- what the server says
@@ -382,7 +372,7 @@ impl<P: Clone> Session<P> {
             ServerMessage::Offline { number, since_time_us, code, reason } if self.number == Some(number) => {
                 // A camera that is being connected to for the first time is not "offline since now".
                 let state = if code == "connecting" { "connecting" } else { "offline" };
-                self.trouble = Some(Trouble { state, code, reason, since_us: Some(since_time_us) });
+                self.trouble = Some(State { state, code, reason, since_us: Some(since_time_us) });
             }
             ServerMessage::Dropped { number, frames } if self.number == Some(number) => {
                 self.counters.server_dropped_frames =
@@ -407,7 +397,7 @@ impl<P: Clone> Session<P> {
                 self.unanswered = self.unanswered.saturating_sub(1);
                 self.ask_again_in_ms = Some(ASK_AGAIN_MS);
                 let told = self.trouble.as_ref().is_some_and(|trouble| trouble.code == name);
-                self.trouble = Some(Trouble {
+                self.trouble = Some(State {
                     state: "error",
                     code: name.into(),
                     reason: message.clone(),
@@ -419,7 +409,7 @@ impl<P: Clone> Session<P> {
             }
             _ => {}
         }
-        self.notify(Notice::Error { code: name.into(), message, fatal: false, retryable });
+        self.notify(Notice::Error(Problem { code: name.into(), message, fatal: false, retryable }));
     }
 
     fn on_tracks(&mut self, epoch: u32, catch_up_sequence: Option<u32>, tracks: Vec<Track>) {
@@ -518,16 +508,15 @@ impl<P: Clone> Session<P> {
     }
 
     fn tell_state(&mut self) {
-        let now = self.trouble.clone().unwrap_or_else(|| Trouble {
+        let now = self.trouble.clone().unwrap_or_else(|| State {
             state: self.state(),
             code: String::new(),
             reason: String::new(),
             since_us: None,
         });
         if self.told.as_ref() != Some(&now) {
-            let Trouble { state, code, reason, since_us } = now.clone();
-            self.told = Some(now);
-            self.notify(Notice::State { state, code, reason, since_us });
+            self.told = Some(now.clone());
+            self.notify(Notice::State(now));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use crate::json::Object;
 
 /// Samples in a window at most.
 const MAX_SAMPLES: usize = 2_048;
@@ -66,8 +66,7 @@ impl Window {
 }
 
 /// How often each thing happened since the player was made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
     /// Fragments received.
     pub fragments: u32,
@@ -94,8 +93,7 @@ pub struct Counters {
 }
 
 /// What `getStats()` returns.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// `connecting`, `live`, `offline` or `error`.
     pub state: &'static str,
@@ -140,8 +138,49 @@ pub struct Stats {
     /// Why the MediaSource was last built anew or the connection last lost; empty when neither happened.
     pub last_trouble: String,
     /// How often what happened.
-    #[serde(flatten)]
     pub counters: Counters,
+}
+
+impl Stats {
+    /// As JSON, with the names JavaScript knows.
+    pub fn json(&self) -> String {
+        let count = |value: u32| i64::from(value);
+        let c = &self.counters;
+        Object::new()
+            .str("state", self.state)
+            .num("latencyMs", self.latency_ms)
+            .num("latencyP95Ms", self.latency_p95_ms)
+            .num("playerLatencyMs", self.player_latency_ms)
+            .num("marginMs", self.margin_ms)
+            .num("behindMs", self.behind_ms)
+            .num("rate", self.rate)
+            .num("roundTripMs", self.round_trip_ms)
+            .num("clockOffsetMs", self.clock_offset_ms)
+            .num("bitsPerSecond", self.bits_per_second)
+            .num("framesPerSecond", self.frames_per_second)
+            .int("totalFrames", count(self.total_frames))
+            .int("droppedFrames", count(self.dropped_frames))
+            .num("longestFreezeMs", self.longest_freeze_ms)
+            .num("firstFrameMs", self.first_frame_ms)
+            .list("codecs", &self.codecs)
+            .int("width", count(self.width))
+            .int("height", count(self.height))
+            .int("epoch", count(self.epoch))
+            .int("waitingBytes", self.waiting_bytes as i64)
+            .str("lastTrouble", &self.last_trouble)
+            .int("fragments", count(c.fragments))
+            .num("bytes", c.bytes)
+            .int("appends", count(c.appends))
+            .int("stalls", count(c.stalls))
+            .int("nudges", count(c.nudges))
+            .int("seeks", count(c.seeks))
+            .int("rebuilds", count(c.rebuilds))
+            .int("reconnects", count(c.reconnects))
+            .int("serverDroppedFrames", count(c.server_dropped_frames))
+            .int("badMessages", count(c.bad_messages))
+            .int("quotaExceeded", count(c.quota_exceeded))
+            .finish()
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What goes into a session and what comes out of it.
 
-use serde::Serialize;
 use sightline_wire::Header;
 
 use crate::append::{Failure, Operation};
+use crate::json::{Object, number_text};
 use crate::latency::Target;
 use crate::stats::Stats;
 
@@ -190,45 +190,77 @@ pub enum Command<P> {
 }
 
 /// What the page is told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The state changed, or its reason.
-    State {
-        /// `connecting`, `live`, `offline` or `error`.
-        state: &'static str,
-        /// Why, for programs; empty when there is nothing to say.
-        code: String,
-        /// Why, for people.
-        reason: String,
-        /// Since when, in microseconds since 1970.
-        since_us: Option<i64>,
-    },
-    /// Capture to screen, once a second.
-    Latency {
-        /// The last two seconds' median.
-        ms: f64,
-    },
+    State(State),
+    /// Capture to screen, once a second: the last two seconds' median, in milliseconds.
+    Latency(f64),
     /// The figures, once a second.
     Stats(Box<Stats>),
     /// Something went wrong.
-    Error {
-        /// What, for programs.
-        code: String,
-        /// What, for people.
-        message: String,
-        /// The player has given up.
-        fatal: bool,
-        /// Trying again later can help.
-        retryable: bool,
-    },
+    Error(Problem),
     /// The last picture should stay visible while a new MediaSource is being built (true), or no longer (false).
-    Hold {
-        /// Whether to hold.
-        on: bool,
-    },
+    Hold(bool),
     /// The page may not play sound by itself: it plays without.
     Muted,
     /// The page may not play by itself at all: a click is needed.
     GestureNeeded,
+}
+
+/// How the player is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// `connecting`, `live`, `offline` or `error`.
+    pub state: &'static str,
+    /// Why, for programs; empty when there is nothing to say.
+    pub code: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Since when, in microseconds since 1970.
+    pub since_us: Option<i64>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// What, for programs.
+    pub code: String,
+    /// What, for people.
+    pub message: String,
+    /// The player has given up.
+    pub fatal: bool,
+    /// Trying again later can help.
+    pub retryable: bool,
+}
+
+impl Notice {
+    /// Its name and its JSON.
+    pub fn write(&self) -> (&'static str, String) {
+        match self {
+            Self::State(State { state, code, reason, since_us }) => (
+                "state",
+                Object::new()
+                    .str("state", state)
+                    .str("code", code)
+                    .str("reason", reason)
+                    .int("sinceUs", *since_us)
+                    .finish(),
+            ),
+            Self::Latency(ms) => ("latency", number_text(*ms)),
+            Self::Stats(stats) => ("stats", stats.json()),
+            Self::Error(Problem { code, message, fatal, retryable }) => (
+                "error",
+                Object::new()
+                    .str("code", code)
+                    .str("message", message)
+                    .bool("fatal", *fatal)
+                    .bool("retryable", *retryable)
+                    .finish(),
+            ),
+            Self::Hold(on) => ("hold", if *on { "true" } else { "false" }.into()),
+            Self::Muted => ("muted", "null".into()),
+            Self::GestureNeeded => ("gesture", "null".into()),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use sightline_wire::{Header, Track};
 
-use super::{Command, Event, Facts, Notice, Session};
+use super::{Command, Event, Facts, Notice, Problem, Session};
 use crate::append::{Failure, History, Queue, Verdict};
 use crate::clock::ServerClock;
 use crate::latency::{Action, Controller, Target};
@@ -234,7 +234,7 @@ impl<P: Clone> Session<P> {
     /// Keeps the last picture on the screen and lets go of its MediaSource.
     pub(super) fn hold_and_forget(&mut self) {
         if self.play.is_playing() {
-            self.notify(Notice::Hold { on: true });
+            self.notify(Notice::Hold(true));
         }
         if self.play.source_open || self.play.has_media() {
             self.out.push(Command::CloseSource);
@@ -259,12 +259,12 @@ impl<P: Clone> Session<P> {
                 }
             }
             Event::SourceFailed { generation, reason } if generation == self.play.generation => {
-                self.notify(Notice::Error {
+                self.notify(Notice::Error(Problem {
                     code: "media_failed".into(),
                     message: reason.clone(),
                     fatal: false,
                     retryable: true,
-                });
+                }));
                 self.rebuild(&reason, 0.5);
             }
             Event::CodecRefused { generation, mime } if generation == self.play.generation => {
@@ -424,7 +424,7 @@ impl<P: Clone> Session<P> {
             self.play.controller.on_gap();
             let since_start_ms = self.now_ms - self.started_ms;
             self.play.first_frame_ms.get_or_insert(since_start_ms);
-            self.notify(Notice::Hold { on: false });
+            self.notify(Notice::Hold(false));
         }
     }
 
@@ -512,7 +512,7 @@ impl<P: Clone> Session<P> {
         }
         let stats = self.stats();
         if let Some(ms) = stats.latency_ms {
-            self.notify(Notice::Latency { ms });
+            self.notify(Notice::Latency(ms));
         }
         self.notify(Notice::Stats(Box::new(stats)));
     }
