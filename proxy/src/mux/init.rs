@@ -2,7 +2,7 @@
 
 use mp4_atom::{
     Atom as _, Audio, Avc1, Avcc, Codec, Dinf, Dref, DrefEntry, Encode as _, Esds, Ftyp, Hdlr, Mdhd, Mdia,
-    Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
+    Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
 };
 
 use super::TRACK_ID;
@@ -15,7 +15,12 @@ use crate::media::{Media, Track};
 pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
     let (handler, codec, width, height) = match track.media {
         Media::Video { width, height, sample_aspect } => {
-            let visual = Visual { width: width as u16, height: height as u16, ..Visual::default() };
+            let visual = Visual {
+                data_reference_index: 1,
+                width: width as u16,
+                height: height as u16,
+                ..Visual::default()
+            };
             let avcc = Avcc::decode_body(&mut track.decoder_config.as_ref())?;
             let pasp = (sample_aspect.0 != sample_aspect.1)
                 .then(|| Pasp { h_spacing: sample_aspect.0.into(), v_spacing: sample_aspect.1.into() });
@@ -66,7 +71,12 @@ pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
                     dinf: Dinf {
                         dref: Dref { entries: vec![DrefEntry::Url(Url { location: String::new() })] },
                     },
-                    stbl: Stbl { stsd: Stsd { codecs: vec![codec] }, ..Stbl::default() },
+                    stbl: Stbl {
+                        stsd: Stsd { codecs: vec![codec] },
+                        // Empty like its siblings, but Firefox refuses the segment without it.
+                        stco: Some(Stco::default()),
+                        ..Stbl::default()
+                    },
                     ..Minf::default()
                 },
             },
@@ -125,8 +135,10 @@ mod tests {
         assert!(rest.is_empty());
         assert_eq!(moov.mvhd.duration, 0);
         assert_eq!(moov.mvex.as_ref().map(|mvex| mvex.mehd.is_none()), Some(true));
+        assert!(moov.trak[0].mdia.minf.stbl.stco.is_some(), "Firefox wants it");
         let Codec::Avc1(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("not avc1") };
         assert_eq!((entry.visual.width, entry.visual.height), (640, 360));
+        assert_eq!(entry.visual.data_reference_index, 1, "an index from 1 into dref");
         let mut avcc = Vec::new();
         entry.avcc.encode_body(&mut avcc).expect("encodes");
         assert_eq!(avcc, h264::tests::AVCC, "the camera's own parameter sets");
