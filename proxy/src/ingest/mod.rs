@@ -83,7 +83,7 @@ impl Job {
             if began.elapsed() >= GOOD_SESSION + self.stall_timeout {
                 backoff = Backoff::default();
             }
-            let wait = backoff.next(*viewers.borrow_and_update() > 0, fastrand::f64());
+            let wait = backoff.next(*viewers.borrow_and_update() > 0, rand::random());
             // Somebody who comes to look should not have to wait for a long pause to end.
             let _ = timeout(wait, viewers.wait_for(|n| *n > 0 && wait > backoff::WATCHED_MAX)).await;
         }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{Event, capture::CaptureClock};
 use crate::{
-    config::Source,
+    config::{Source, is_forbidden},
     hub::Fault,
     media::{Frame, Track, aac, h264, time},
 };
@@ -18,6 +18,9 @@ use retina::{
     },
     codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame},
 };
+
+/// Where RTSP listens (RFC 2326, 9.1).
+const DEFAULT_PORT: u16 = 554;
 
 /// How far the first frame's media time and its arrival may lie apart, counted from PLAY, before the camera's
 /// `RTP-Info` is taken to be wrong, in microseconds.
@@ -61,6 +64,7 @@ pub struct Offer {
 async fn describe(
     source: &Source,
 ) -> Result<(retina::client::Session<retina::client::Described>, Vec<Offer>), Fault> {
+    refuse_forbidden(source).await?;
     let credentials = source.credentials().map(|(username, password)| Credentials { username, password });
     let options = SessionOptions::default()
         .creds(credentials)
@@ -277,6 +281,23 @@ impl Session {
     }
 }
 
+/// Looks the camera's name up, and refuses one that leads to an address no camera has. (The connection looks it up again:
+/// this is a guard against a mistake, not against whoever runs the name server.)
+async fn refuse_forbidden(source: &Source) -> Result<(), Fault> {
+    let url = source.url_without_credentials();
+    let Some(url::Host::Domain(host)) = url.host() else { return Ok(()) };
+    let reason = match tokio::net::lookup_host((host, url.port().unwrap_or(DEFAULT_PORT))).await {
+        Err(error) => format!("cannot find {host}: {error}"),
+        Ok(mut addresses) => {
+            if !addresses.any(|address| is_forbidden(address.ip())) {
+                return Ok(());
+            }
+            format!("{host} leads to a link-local or metadata address, where no camera is asked")
+        }
+    };
+    Err(Fault { code: "connect_failed", reason })
+}
+
 /// What to add to a track's media times, given those of its first frame.
 ///
 /// `RTP-Info` (RFC 2326, 12.33) ties every track's media time to the moment of PLAY, and so the tracks to each other.
@@ -308,8 +329,9 @@ fn fault(error: &retina::Error, source: &Source) -> Fault {
         }
         Some(status) => ("connect_failed", format!("the camera answered with status {status}: {first_line}")),
         None => {
-            let host = url.host_str().unwrap_or_default();
-            ("connect_failed", format!("{host}:{}: {first_line}", url.port().unwrap_or(554)))
+            let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(DEFAULT_PORT));
+            let why = first_line.strip_prefix("Unable to connect to RTSP server: ").unwrap_or(&first_line);
+            ("connect_failed", format!("cannot connect to {host}:{port}: {why}"))
         }
     };
     Fault { code, reason }
