@@ -23,6 +23,13 @@ const MAX_ARRIVALS: usize = 1_024;
 /// The share of fragments that may come too late.
 const LATE_SHARE: f64 = 0.03;
 
+/// Jitter that is kept behind, in milliseconds. What comes later than this after a pause of the network was not jitter,
+/// and staying behind for it would make every pause last twice.
+const MAX_JITTER_MS: f64 = 500.0;
+
+/// The newest fragments, whose best tells how the network is now.
+const RECENT: usize = 15;
+
 /// How long `currentTime` is watched to find where it really is, in milliseconds. Firefox moves it in steps.
 const PLAYHEAD_WINDOW_MS: f64 = 400.0;
 
@@ -128,9 +135,10 @@ impl Edge {
         if lines.is_empty() {
             return None;
         }
+        let best = lines.iter().rev().take(RECENT).copied().fold(f64::MIN, f64::max);
         let late = (lines.len() as f64 * LATE_SHARE) as usize;
         let (_, low, _) = lines.select_nth_unstable_by(late, f64::total_cmp);
-        Some(*low)
+        Some(low.max(best - MAX_JITTER_MS))
     }
 }
 
