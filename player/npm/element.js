@@ -13,7 +13,7 @@ sheet.replaceSync(`
 video,canvas{position:absolute;inset:0;width:100%;height:100%;object-fit:var(--sightline-fit,contain);background:#000}
 canvas{pointer-events:none;background:none}
 p{position:absolute;inset:0;margin:0;display:grid;place-content:center;text-align:center;padding:1em;color:#d7dde4;
- font:500 clamp(13px,2.2vw,17px)/1.45 system-ui,sans-serif;text-wrap:balance;pointer-events:none;opacity:0;
+ font:500 clamp(13px,2.2vw,17px)/1.45 system-ui,sans-serif;text-wrap:balance;white-space:pre-line;pointer-events:none;opacity:0;
  background:radial-gradient(#0009,#000b);transition:opacity .2s}
 p.on{opacity:1}
 p.late{transition-delay:.7s}

@@ -175,7 +175,7 @@ impl<P: Clone> Queue<P> {
     }
 }
 
-/// What the SourceBuffers hold of the past: where it begins, and the key frames it could begin at instead.
+/// What the `SourceBuffer`s hold of the past: where it begins, and the key frames it could begin at instead.
 #[derive(Debug, Default)]
 pub struct History {
     begins_s: Option<f64>,

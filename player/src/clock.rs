@@ -17,6 +17,7 @@ const MAX_AGE_MS: f64 = 60_000.0;
 const JUMP_MS: f64 = 100.0;
 
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "units belong in names")]
 struct Sample {
     local_ms: f64,
     round_trip_ms: f64,

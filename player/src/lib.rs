@@ -32,7 +32,6 @@ pub use player::Player;
 /// `value`, but not below `low` and not above `high`.
 ///
 /// `f64::clamp` panics with its arguments in the message, and the code that prints them is a tenth of the download.
-#[expect(clippy::manual_clamp, reason = "see above")]
 pub(crate) fn within(value: f64, low: f64, high: f64) -> f64 {
     value.max(low).min(high)
 }

@@ -148,7 +148,9 @@ mod tests {
         for line in vectors.lines() {
             let mut expected: ServerMessage = serde_json::from_str(line).expect("a golden message");
             if let ServerMessage::Tracks { tracks, .. } = &mut expected {
-                tracks.iter_mut().for_each(|track| track.decoder_config.clear());
+                for track in tracks {
+                    track.decoder_config.clear();
+                }
             }
             assert_eq!(read(line), Some(expected), "{line}");
         }

@@ -65,15 +65,15 @@ pub(crate) fn codecs() -> Vec<String> {
 }
 
 struct Buffer {
-    buffer: SourceBuffer,
+    inner: SourceBuffer,
     _on_update_end: Closure<dyn FnMut()>,
     _on_error: Closure<dyn FnMut()>,
 }
 
-/// A MediaSource and its SourceBuffers.
+/// A MediaSource and its `SourceBuffer`s.
 pub(crate) struct Source {
     video: HtmlVideoElement,
-    source: MediaSource,
+    media: MediaSource,
     url: String,
     buffers: Vec<Buffer>,
     _on_open: Closure<dyn FnMut()>,
@@ -93,13 +93,13 @@ impl Source {
         source.set_onsourceopen(Some(on_open.as_ref().unchecked_ref()));
         let url = Url::create_object_url_with_source(&source)?;
         video.set_src(&url);
-        Ok(Self { video: video.clone(), source, url, buffers: Vec::new(), _on_open: on_open })
+        Ok(Self { video: video.clone(), media: source, url, buffers: Vec::new(), _on_open: on_open })
     }
 
     /// Adds a SourceBuffer of each type. All of them come before the first append: that is what browsers want.
     pub(crate) fn add_buffers(&mut self, mimes: &[String], tell: &(impl Fn(Told) + Clone + 'static)) {
         for (track, mime) in mimes.iter().enumerate() {
-            let buffer = match self.source.add_source_buffer(mime) {
+            let buffer = match self.media.add_source_buffer(mime) {
                 Ok(buffer) => buffer,
                 Err(error) if name_of(&error) == "NotSupportedError" => {
                     return tell(Told::Refused(mime.clone()));
@@ -114,13 +114,13 @@ impl Source {
                 Closure::<dyn FnMut()>::new(move || told(Told::OperationFailed(track, Failure::Broken)));
             buffer.set_onupdateend(Some(on_update_end.as_ref().unchecked_ref()));
             buffer.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-            self.buffers.push(Buffer { buffer, _on_update_end: on_update_end, _on_error: on_error });
+            self.buffers.push(Buffer { inner: buffer, _on_update_end: on_update_end, _on_error: on_error });
         }
     }
 
     /// Carries an operation out. Whether it is done at once (`true`) or `updateend` follows.
     pub(crate) fn operate(&self, track: usize, operation: Operation<Uint8Array>) -> Result<bool, Failure> {
-        let Some(Buffer { buffer, .. }) = self.buffers.get(track) else { return Err(Failure::Broken) };
+        let Some(Buffer { inner: buffer, .. }) = self.buffers.get(track) else { return Err(Failure::Broken) };
         match operation {
             Operation::ChangeType(mime) => buffer.change_type(&mime).map(|()| true),
             Operation::RemoveBefore { end_s } => buffer.remove(0.0, end_s).map(|()| false),
@@ -141,15 +141,15 @@ impl Source {
     pub(crate) fn buffered_s(&self) -> Vec<(f64, f64)> {
         self.buffers
             .first()
-            .and_then(|first| first.buffer.buffered().ok())
+            .and_then(|first| first.inner.buffered().ok())
             .map_or_else(Vec::new, |ranges| list(&ranges))
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.source.set_onsourceopen(None);
-        for Buffer { buffer, .. } in &self.buffers {
+        self.media.set_onsourceopen(None);
+        for Buffer { inner: buffer, .. } in &self.buffers {
             buffer.set_onupdateend(None);
             buffer.set_onerror(None);
         }

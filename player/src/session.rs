@@ -61,6 +61,7 @@ enum Link {
 
 /// A player's session with one stream of one server.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub struct Session<P> {
     config: Config,
     out: Vec<Command<P>>,
@@ -364,11 +365,7 @@ impl<P: Clone> Session<P> {
             {
                 self.on_tracks(epoch, catch_up_sequence, tracks);
             }
-            ServerMessage::Online { number } if self.number == Some(number) => {
-                if self.trouble.as_ref().is_some_and(|trouble| trouble.state == "offline") {
-                    self.trouble = None;
-                }
-            }
+            ServerMessage::Online { number } if self.number == Some(number) => self.trouble = None,
             ServerMessage::Offline { number, since_time_us, code, reason } if self.number == Some(number) => {
                 // A camera that is being connected to for the first time is not "offline since now".
                 let state = if code == "connecting" { "connecting" } else { "offline" };
@@ -379,10 +376,10 @@ impl<P: Clone> Session<P> {
                     self.counters.server_dropped_frames.saturating_add(frames);
                 self.play.controller.on_gap();
             }
-            ServerMessage::Error { code, message, retryable, stream } => {
-                if stream.is_none_or(|stream| stream == self.config.stream) {
-                    self.on_error(code, message, retryable);
-                }
+            ServerMessage::Error { code, message, retryable, stream }
+                if stream.as_ref().is_none_or(|stream| *stream == self.config.stream) =>
+            {
+                self.on_error(code, message, retryable);
             }
             _ => {}
         }
@@ -529,3 +526,6 @@ impl<P: Clone> Session<P> {
         stats
     }
 }
+
+#[cfg(test)]
+mod tests;

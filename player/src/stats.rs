@@ -80,7 +80,7 @@ pub struct Counters {
     pub nudges: u32,
     /// Jumps to the live edge.
     pub seeks: u32,
-    /// MediaSources built anew.
+    /// `MediaSource`s built anew.
     pub rebuilds: u32,
     /// Connections lost or given up.
     pub reconnects: u32,

@@ -66,8 +66,8 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Looks. Returns what to try, if anything.
-    pub fn look(&mut self, look: Look, now_ms: f64) -> Option<Step> {
-        let Some((last_ms, last)) = self.last.replace((now_ms, look.clone())) else { return None };
+    pub fn look(&mut self, look: &Look, now_ms: f64) -> Option<Step> {
+        let (last_ms, last) = self.last.replace((now_ms, look.clone()))?;
         let passed_ms = within(now_ms - last_ms, 0.0, MAX_LOOK_MS);
         let moved = (look.position_s - last.position_s).abs() > 0.001;
         let new_picture = look.total_frames != last.total_frames;
@@ -90,7 +90,7 @@ impl Watchdog {
         }
         self.still_ms += passed_ms;
         if look.placed
-            && let Some(start_s) = after_hole(&look)
+            && let Some(start_s) = after_hole(look)
         {
             return Some(Step::Nudge(start_s));
         }
@@ -167,7 +167,7 @@ mod tests {
     fn watch(dog: &mut Watchdog, looks: impl Iterator<Item = Look>) -> Vec<(u32, Step)> {
         looks
             .enumerate()
-            .filter_map(|(i, look)| dog.look(look, i as f64 * 100.0).map(|step| (i as u32 * 100, step)))
+            .filter_map(|(i, look)| dog.look(&look, i as f64 * 100.0).map(|step| (i as u32 * 100, step)))
             .collect()
     }
 
@@ -226,8 +226,8 @@ mod tests {
     #[test]
     fn a_page_that_slept_does_not_count_its_sleep() {
         let mut dog = Watchdog::default();
-        dog.look(still(6.0), 0.0);
-        assert_eq!(dog.look(still(6.1), 3_600_000.0), None);
+        dog.look(&still(6.0), 0.0);
+        assert_eq!(dog.look(&still(6.1), 3_600_000.0), None);
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Simulation {
 
     /// Puts something on the way to the client: never before what was sent earlier.
     fn send(&mut self, event: Event<(f64, bool)>) {
-        let mut at = self.now_ms.max(self.paused_until_ms) + 2.0 + self.random.between(0.0, self.world.jitter_ms);
+        let mut at =
+            self.now_ms.max(self.paused_until_ms) + 2.0 + self.random.between(0.0, self.world.jitter_ms);
         if let Some((last, _)) = self.network.back() {
             at = at.max(*last);
         }
@@ -166,7 +167,8 @@ impl Simulation {
     }
 
     fn hear(&mut self, text: &str) {
-        let message: sightline_wire::ClientMessage = serde_json::from_str(text).expect("the session speaks the protocol");
+        let message: sightline_wire::ClientMessage =
+            serde_json::from_str(text).expect("the session speaks the protocol");
         match message {
             sightline_wire::ClientMessage::Subscribe { stream, .. } => {
                 self.say(&ServerMessage::Subscribed { stream, number: 7 });
@@ -178,7 +180,12 @@ impl Simulation {
                     media: Media::Video { width: 640, height: 360 },
                 }];
                 let newest = self.frame.saturating_sub(1);
-                self.say(&ServerMessage::Tracks { number: 7, epoch: 1, catch_up_sequence: Some(newest), tracks });
+                self.say(&ServerMessage::Tracks {
+                    number: 7,
+                    epoch: 1,
+                    catch_up_sequence: Some(newest),
+                    tracks,
+                });
                 for frame in newest - newest % GOP..=newest {
                     self.fragment(frame);
                 }
@@ -300,7 +307,7 @@ impl Simulation {
             self.give(event);
         }
         self.browse();
-        if self.now_ms as u64 % 100 == 0 {
+        if (self.now_ms as u64).is_multiple_of(100) {
             self.look();
         }
     }
@@ -324,7 +331,7 @@ impl Simulation {
         if self.moving() {
             self.browser.position_s += self.browser.rate / 1e3;
             let at = self.browser.position_s;
-            let shown = self.browser.frames_s.iter().copied().filter(|&frame| frame <= at).last();
+            let shown = self.browser.frames_s.iter().copied().rfind(|&frame| frame <= at);
             if shown != self.browser.shown_s
                 && let Some(media_time_s) = shown
             {
@@ -428,7 +435,11 @@ fn whatever_goes_wrong_it_is_never_stuck_and_never_stays_behind() {
             let stats = simulation.session.stats();
             let what = format!("world {index}, seed {seed}: {stats:?}");
             assert!(simulation.worst_stuck_ms < 9_000.0, "stuck {} ms in {what}", simulation.worst_stuck_ms);
-            assert!(simulation.worst_behind_ms < 9_000.0, "behind {} ms in {what}", simulation.worst_behind_ms);
+            assert!(
+                simulation.worst_behind_ms < 9_000.0,
+                "behind {} ms in {what}",
+                simulation.worst_behind_ms
+            );
             // With the trouble over it must come back by itself.
             let mut healed = Simulation { world: CALM, ..simulation };
             for _ in 0..8_000 {

@@ -46,6 +46,7 @@ struct Picture {
 
 /// What belongs to one MediaSource, and what outlives it for the figures.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub(super) struct Playback<P> {
     pub(super) controller: Controller,
     pub(super) queues: Vec<Queue<P>>,
@@ -135,7 +136,7 @@ impl<P: Clone> Playback<P> {
         self.tracks.iter().position(|track| track.index == index)
     }
 
-    /// Whether the SourceBuffers that are there can take these tracks.
+    /// Whether the `SourceBuffer`s that are there can take these tracks.
     pub(super) fn fits(&self, tracks: &[Track]) -> bool {
         self.tracks.len() == tracks.len()
             && self.tracks.iter().zip(tracks).all(|(old, new)| old.is_video() == new.is_video())
@@ -146,7 +147,7 @@ impl<P: Clone> Playback<P> {
         self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
     }
 
-    /// An epoch begins. Returns the command that adds SourceBuffers, if they can and must be added now.
+    /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
     pub(super) fn on_tracks<Q>(
         &mut self,
         epoch: u32,
@@ -268,7 +269,8 @@ impl<P: Clone> Session<P> {
                 self.rebuild(&reason, 0.5);
             }
             Event::CodecRefused { generation, mime } if generation == self.play.generation => {
-                self.stop("unsupported_codec", format!("this browser cannot decode {mime}"));
+                let name = if mime.contains("\"hvc1") || mime.contains("\"hev1") { "H.265" } else { &mime };
+                self.stop("unsupported_codec", format!("this browser cannot decode {name}"));
             }
             Event::OperationDone { generation, track } if generation == self.play.generation => {
                 let Some(queue) = self.play.queues.get_mut(track) else { return };
@@ -481,7 +483,7 @@ impl<P: Clone> Session<P> {
             newest_s: play.newest_s,
             frame_ms: play.frame_ms,
         };
-        let step = play.watchdog.look(look, self.now_ms);
+        let step = play.watchdog.look(&look, self.now_ms);
         let still = play.watchdog.still_ms() > STALL_MS.max(play.frame_ms * 2.0) && play.is_playing();
         if still && !std::mem::replace(&mut play.stalled, still) {
             self.counters.stalls += 1;
