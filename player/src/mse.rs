@@ -136,14 +136,6 @@ impl Source {
             if name_of(&error) == "QuotaExceededError" { Failure::Quota } else { Failure::Broken }
         })
     }
-
-    /// What is buffered of the video, in seconds.
-    pub(crate) fn buffered_s(&self) -> Vec<(f64, f64)> {
-        self.buffers
-            .first()
-            .and_then(|first| first.inner.buffered().ok())
-            .map_or_else(Vec::new, |ranges| list(&ranges))
-    }
 }
 
 impl Drop for Source {
@@ -159,7 +151,9 @@ impl Drop for Source {
     }
 }
 
-fn list(ranges: &TimeRanges) -> Vec<(f64, f64)> {
+/// What can be played, in seconds: with sound, where both tracks are buffered.
+pub(crate) fn buffered_s(video: &HtmlVideoElement) -> Vec<(f64, f64)> {
+    let ranges: TimeRanges = video.buffered();
     (0..ranges.length()).filter_map(|i| Some((ranges.start(i).ok()?, ranges.end(i).ok()?))).collect()
 }
 

@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{HtmlMediaElement, HtmlVideoElement};
 
 use crate::latency::Target;
-use crate::mse::{Source, Told, codecs};
+use crate::mse::{Source, Told, buffered_s, codecs};
 use crate::session::{Command, Config, Event, Facts, Session};
 use crate::transport::{Message, Transport};
 
@@ -376,7 +376,7 @@ impl Shell {
             moving: self.moving(),
             total_frames: quality.total_video_frames(),
             dropped_frames: quality.dropped_video_frames(),
-            buffered_s: self.source.borrow().as_ref().map_or_else(Vec::new, Source::buffered_s),
+            buffered_s: buffered_s(&self.video),
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Look {
     pub position_s: f64,
     /// `totalVideoFrames`: pictures decoded or dropped so far.
     pub total_frames: u32,
-    /// Buffered ranges of the video, in seconds.
+    /// Buffered ranges of the element, in seconds: a hole in the sound stops Chromium as one in the video does.
     pub buffered_s: Vec<(f64, f64)>,
     /// Whether the picture should move: wanted, not hidden, the stream online.
     pub should_move: bool,

@@ -143,7 +143,7 @@ pub struct Facts {
     pub total_frames: u32,
     /// `droppedVideoFrames`.
     pub dropped_frames: u32,
-    /// Buffered ranges of the video SourceBuffer, in seconds.
+    /// Buffered ranges of the element, in seconds: with sound, where both tracks are there.
     pub buffered_s: Vec<(f64, f64)>,
 }
 
