@@ -4,6 +4,7 @@
 //   {id, cmd: 'open', url, width, height}               -> the page's number; glass.js runs in it before its own scripts
 //   {id, cmd: 'evaluate', page, js}                     -> the expression's value; a promise is waited for
 //   {id, cmd: 'go', page, url} / {id, cmd: 'reload', page} / {id, cmd: 'front', page}
+//   {id, cmd: 'click', page, x, y}                      -> counts as a gesture of the user
 //   {id, cmd: 'screenshot', page, path}
 //   {id, cmd: 'errors', page}                           -> what the page complained of on its console, or threw
 //   {id, cmd: 'close', page}
@@ -60,6 +61,7 @@ const commands = {
   go: async ({ page: n, url }) => { await page(n).tab.goto(url, NAVIGATION); },
   reload: async ({ page: n }) => { await page(n).tab.reload(NAVIGATION); },
   front: async ({ page: n }) => { await page(n).tab.bringToFront(); },
+  click: async ({ page: n, x, y }) => { await page(n).tab.mouse.click(x, y); },
   screenshot: async ({ page: n, path }) => { await page(n).tab.screenshot({ path }); },
   errors: async ({ page: n }) => page(n).errors,
   async close({ page: n }) {

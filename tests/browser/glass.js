@@ -57,11 +57,12 @@
   window.__glass = {
     // Forgets what was seen so far: for measuring from now on.
     reset() { for (const video of watched.keys()) watched.set(video, fresh()); },
-    // All text that can be seen, also inside shadow roots.
+    // All text that is shown, also inside shadow roots.
     text() {
         const collect = root => [...root.childNodes].map(node => {
           if (node.nodeType === Node.TEXT_NODE) return node.data;
           if (!(node instanceof Element) || ['SCRIPT', 'STYLE', 'NOSCRIPT'].includes(node.tagName)) return '';
+          if (!node.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return '';
           return (node.shadowRoot ? collect(node.shadowRoot) : '') + collect(node) + '\n';
         }).join('');
         return collect(document.body).replace(/\s*\n\s*/g, '\n');

@@ -11,6 +11,7 @@ import argparse
 import array
 import math
 import os
+import random
 import sys
 import threading
 import time
@@ -35,6 +36,7 @@ options.add_argument('--fps', type=int, default=25)
 options.add_argument('--gop', type=int, default=50, help='frames from key frame to key frame')
 options.add_argument('--kbps', type=int, default=1500)
 options.add_argument('--bframes', type=int, default=0)
+options.add_argument('--noise', action='store_true', help='pictures that do not compress: uses up --kbps')
 options.add_argument('--audio', action='store_true', help='AAC: a hum, and a beep with each second')
 options.add_argument('--user', default='', help='NAME:PASSWORD, asked for with Digest')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
@@ -44,7 +46,10 @@ WIDTH, HEIGHT = map(int, args.size.split('x'))
 SQUARE = WIDTH // 40
 
 # A diagonal ramp, twice in a row: a picture is a window onto it that moves on, one slice instead of a loop.
-ramp = bytes((x * 255 // WIDTH + y * 255 // HEIGHT) // 2 for y in range(HEIGHT) for x in range(WIDTH)) * 2
+if args.noise:
+    ramp = os.urandom(WIDTH * HEIGHT * 2)
+else:
+    ramp = bytes((x * 255 // WIDTH + y * 255 // HEIGHT) // 2 for y in range(HEIGHT) for x in range(WIDTH)) * 2
 
 
 def runs(bits):
@@ -57,7 +62,8 @@ def picture(n):
     """The NV12 picture number `n`, of now."""
     now = time.time()
     clock_ms = int(now * 1000) & 0xFFFFFFFF
-    at = n * 4 % WIDTH
+    # Noise jumps, or the encoder would find that it only moved.
+    at = random.randrange(WIDTH * HEIGHT) if args.noise else n * 4 % WIDTH
     luma = bytearray(ramp[at:at + WIDTH * HEIGHT])
     luma[:WIDTH * SQUARE] = runs(PATTERN + [clock_ms >> (31 - i) & 1 for i in range(32)]) * SQUARE
     luma[WIDTH * SQUARE:WIDTH * (SQUARE + 4)] = bytes([GREY]) * (WIDTH * 4)

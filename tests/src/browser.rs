@@ -222,6 +222,11 @@ impl Page<'_> {
         self.command("front", json!({})).map(drop)
     }
 
+    /// Clicks, which a browser takes for a gesture of the user.
+    pub fn click(&self, x: u32, y: u32) -> Result<()> {
+        self.command("click", json!({ "x": x, "y": y })).map(drop)
+    }
+
     /// Complaints on its console and exceptions.
     pub fn errors(&self) -> Result<Vec<String>> {
         Ok(serde_json::from_value(self.command("errors", json!({}))?)?)
@@ -234,7 +239,7 @@ impl Page<'_> {
         Ok(path)
     }
 
-    /// All text of the page, also inside shadow roots.
+    /// All text that the page shows, also inside shadow roots.
     pub fn text(&self) -> Result<String> {
         Ok(self.evaluate("__glass.text()")?.as_str().unwrap_or_default().to_owned())
     }

@@ -23,6 +23,8 @@ pub struct Options {
     pub kbps: u32,
     /// B-frames between two others.
     pub b_frames: u32,
+    /// Whether the pictures are noise, which uses up all of `kbps`.
+    pub noise: bool,
     /// Whether there is sound (AAC).
     pub audio: bool,
     /// Name and password it asks for.
@@ -39,6 +41,7 @@ impl Default for Options {
             gop: 50,
             kbps: 1500,
             b_frames: 0,
+            noise: false,
             audio: false,
             user: None,
         }
@@ -115,6 +118,9 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     option("bframes", options.b_frames.to_string());
     if let Some((name, password)) = &options.user {
         option("user", format!("{name}:{password}"));
+    }
+    if options.noise {
+        command.arg("--noise");
     }
     if options.audio {
         command.arg("--audio");

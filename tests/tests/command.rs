@@ -145,7 +145,7 @@ fn sigterm_says_goodbye_to_viewers_and_ends_within_5_s() -> Result<()> {
 
 #[test]
 fn a_stop_does_not_wait_for_a_viewer_that_never_reads() -> Result<()> {
-    let camera = Camera::start(Options { size: (1280, 720), gop: 10, kbps: 20_000, ..Options::default() })?;
+    let camera = Camera::start(Options { gop: 10, kbps: 16_000, noise: true, ..Options::default() })?;
     let mut proxy = Proxy::for_camera(&camera)?;
     let deaf = Viewer::connect_with(&proxy.ws_url(Some("cam")), Some(4096))?;
     deaf.wait_fragments(1)?;
