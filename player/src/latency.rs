@@ -48,8 +48,9 @@ const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 /// How fast the margin that trouble has added goes away, in milliseconds a second.
 const MARGIN_DECAY_MS_PER_S: f64 = 0.4;
 
-/// What sound needs more than pictures do: an audio device asks for its samples ahead of time, in milliseconds.
-const AUDIO_MARGIN_MS: f64 = 60.0;
+/// What sound needs more than pictures do, in milliseconds. Chromium's audio renderer runs dry with 160 to 270 ms still
+/// buffered ahead of `currentTime`, and then waits for more than it waited for before.
+const AUDIO_MARGIN_MS: f64 = 280.0;
 
 /// An error is worked off in about this time, in milliseconds.
 const CATCH_UP_MS: f64 = 1_000.0;
