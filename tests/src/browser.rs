@@ -202,6 +202,17 @@ impl Page<'_> {
         self.glass()
     }
 
+    /// Waits for the first picture of any of its videos, and gives the time from the start of the navigation in ms.
+    ///
+    /// The page itself looks out for it: asking again and again would slow down what is measured.
+    pub fn first_picture_ms(&self) -> Result<f64> {
+        let first = self.evaluate(
+            "new Promise(done => { const timer = setInterval(() => { const seen = __glass.summary().find(g => g.frames); \
+             if (seen) { clearInterval(timer); done(seen.first); } }, 20); })",
+        )?;
+        first.as_f64().context("a first picture has a time")
+    }
+
     /// Forgets what was shown so far.
     pub fn reset_glass(&self) -> Result<()> {
         self.evaluate("__glass.reset()").map(drop)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use sightline_tests::browser::{Browser, Engine};
 use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
@@ -36,7 +36,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
                 (behind_s >= phase_s && behind_s < phase_s + 0.5).then_some(())
             })?;
             let page = browser.open(&proxy.url("/embed/cam"))?;
-            let first = page.wait_for_pictures(1, 1)?[0].first.context("a first picture")?;
+            let first = page.first_picture_ms()?;
             eprintln!(
                 "{}: join {} of {joins}, {phase_s} s behind the key frame: {first:.0} ms",
                 engine.name(),
