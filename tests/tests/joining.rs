@@ -116,6 +116,12 @@ fn an_unknown_stream_is_a_404_that_names_the_list_and_an_error_over_the_socket()
     let list: Value = serde_json::from_str(&proxy.get("/api/v1/streams")?.body)?;
     assert_eq!(list["streams"][0]["name"], "cam");
 
+    // Pages too; people see the player's own words there.
+    for page in ["/watch", "/embed"] {
+        assert_eq!(proxy.get(&format!("{page}/nobody"))?.status, 404);
+        assert_eq!(proxy.get(&format!("{page}/cam"))?.status, 200);
+    }
+
     let viewer = Viewer::connect(&proxy.ws_url(None))?;
     viewer.say(&ClientMessage::Subscribe { stream: "nobody".into(), audio: true });
     let (code, stream) = viewer.wait_text("an error", |message| match message {
