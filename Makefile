@@ -7,7 +7,6 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sightline
-export SIGHTLINE_TOOLS := $(CACHE)
 export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 # Debian's Python, not another one on PATH: only it sees GStreamer.
 export PYTHON := /usr/bin/python3

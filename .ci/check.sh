@@ -2,6 +2,7 @@
 # The one definition of "checked", the same here and in CI. Tells how far it is and how long each step took.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. .ci/env.sh
 start=$SECONDS
 
 step() {
@@ -12,23 +13,24 @@ step() {
 }
 
 docs() { RUSTDOCFLAGS='-D warnings' cargo doc -q --no-deps --document-private-items -p sightline-wire -p sightline-player -p sightline; }
-deny() { .ci/tools.sh deny && cargo deny --all-features check --hide-inclusion-graph "$@"; }
+deny() { cargo deny --all-features "$@"; }
 
-# Advisories need a database from the network; where there is none, licences, bans and sources still hold.
+# Advisories need a database from the network. Where it cannot be had, that is said and the rest still holds.
 advisories() {
-  if ! deny advisories; then
-    echo "    advisories could not be checked (no database within reach?)" >&2
-    [ -z "${SIGHTLINE_ADVISORIES:-}" ]
+  if deny fetch db >/dev/null 2>&1; then
+    deny check --hide-inclusion-graph advisories
+  else
+    echo "    no advisory database within reach: not checked" >&2
   fi
 }
 
-step 'tools'        .ci/tools.sh wasm
+step 'tools'        .ci/tools.sh wasm deny
 step 'formatting'   cargo fmt --all --check
 step 'player and pages' make pages
 step 'size budget'  .ci/size.sh
 step 'lints'        cargo clippy -q --workspace --all-targets -- -D warnings
 step 'lints, wasm32' cargo clippy -q -p sightline-player --target wasm32-unknown-unknown -- -D warnings
-step 'licences'     deny licenses bans sources
+step 'licences'     deny check --hide-inclusion-graph licenses bans sources
 step 'advisories'   advisories
 step 'docs'         docs
 step 'tests'        make test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the build tools that cargo does not bring: the wasm32 target, wasm-bindgen, trunk, cargo-deny.
 #
-# usage: .ci/tools.sh wasm|deny        prints what it does; says nothing when nothing is missing
+# usage: .ci/tools.sh [wasm] [deny]     prints what it does; says nothing when nothing is missing
 #
 # What is on PATH is used when its version fits. Otherwise each tool goes into a folder of its own, named by
 # its version, under ~/.cache/sightline: it never replaces a tool of yours and every clone shares it.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)   # the crate and its tool must be one version
 TRUNK=0.21.14                                                      # 0.22 wants a newer rustc than ours
 DENY=0.20.2
-CACHE=${SIGHTLINE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/sightline}
+. .ci/env.sh
 BIN=$CACHE/bin
 mkdir -p "$BIN"
 
@@ -49,12 +49,14 @@ toolchain() {
 }
 
 toolchain
-case ${1:-wasm} in
-  wasm)
-    # Without --locked: the tool's own lock file names versions that have been withdrawn.
-    tool wasm-bindgen-cli wasm-bindgen "$BINDGEN"
-    tool trunk trunk "$TRUNK" --locked ;;
-  deny) tool cargo-deny cargo-deny "$DENY" --locked ;;
-  *) echo "usage: $0 wasm|deny" >&2; exit 2 ;;
-esac
+for wanted in "$@"; do
+  case $wanted in
+    wasm)
+      # Without --locked: the tool's own lock file names versions that have been withdrawn.
+      tool wasm-bindgen-cli wasm-bindgen "$BINDGEN"
+      tool trunk trunk "$TRUNK" --locked ;;
+    deny) tool cargo-deny cargo-deny "$DENY" --locked ;;
+    *) echo "usage: $0 [wasm] [deny]" >&2; exit 2 ;;
+  esac
+done
 rm -rf "$CACHE/build"
