@@ -76,7 +76,6 @@ impl App {
         tokio::select! {
             () = stop => {}
             ended = &mut serving => ended?.context("the server stopped")?,
-            Some(Err(error)) = cameras.join_next() => tracing::error!(%error, "a camera's task failed"),
         }
         tracing::info!("stopping");
         let _ = stopping.send(true);

@@ -96,7 +96,7 @@ enum Command {
         /// `rtsp://USER:PASSWORD@HOST/PATH`
         url: String,
         /// How long to look, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
     },
 }
@@ -202,26 +202,31 @@ async fn serve_cameras(cameras: &[String], args: &ServeArgs) -> u8 {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
+    // Whoever reads the address may ask to stop at once.
+    let stop = stop_requested()?;
     let app = App::bind(config).await?;
     print(&format!("Watch at {}", app.url()));
-    app.run(stop_requested()).await
+    app.run(stop).await
 }
 
 /// Done when somebody asks the program to stop.
-async fn stop_requested() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+#[cfg(unix)]
+fn stop_requested() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    let _ = interrupt.await;
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_requested() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }
 
 fn report(result: anyhow::Result<()>) -> u8 {
@@ -253,7 +258,9 @@ fn say(line: &str) {
 }
 
 fn start_log(args: &LogArgs) {
-    let filter = tracing_subscriber::EnvFilter::new(format!("warn,sightline={}", args.log));
+    // retina's own lines may hold a camera's whole address, and with it a password.
+    let others = args.log.min(tracing::Level::WARN);
+    let filter = tracing_subscriber::EnvFilter::new(format!("{others},retina=off,sightline={}", args.log));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

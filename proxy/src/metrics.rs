@@ -11,6 +11,8 @@ pub const PREFIX: &str = "sightline";
 pub const VIEWERS: &str = "viewers";
 /// How many streams are in which state.
 pub const STREAMS: &str = "streams";
+/// 1 for the state a stream is in and 0 for the others, by stream and state.
+pub const STREAM_STATE: &str = "stream_state";
 /// Frames of video passed on, by stream.
 pub const FRAMES: &str = "frames";
 /// Bytes of media passed on, by stream.

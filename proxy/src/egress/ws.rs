@@ -17,21 +17,25 @@ use tokio::{
 };
 
 use crate::{
-    hub::{Cursor, Epoch, Hub, Item, State, unix_time_us},
+    hub::{Cursor, Epoch, Fault, Hub, Item, State, unix_time_us},
     media::{Media, Track},
     metrics::Metrics,
 };
 
 /// How often a viewer is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(10);
-/// A connection from which nothing came for this long is given up.
-const SILENT_MAX: Duration = Duration::from_secs(30);
+/// A connection from which nothing came for this long is given up at the next ping, and so within 30 s.
+const SILENT_MAX: Duration = Duration::from_secs(25);
 /// A viewer that takes nothing for this long is given up.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 /// The most bytes handed to a socket before waiting for it to take them.
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 /// The most streams on one connection.
 const MAX_SUBSCRIPTIONS: usize = 256;
+/// The longest reason a close frame holds, in bytes (RFC 6455, 5.5: 125 with its code).
+const MAX_CLOSE_REASON: usize = 123;
+/// The longest text of ours that repeats what a client sent, in bytes.
+const MAX_ERROR_LEN: usize = 256;
 /// The longest names and codec strings are far shorter.
 const MAX_CODECS: usize = 64;
 
@@ -51,13 +55,13 @@ pub const READ_LIMITS: (usize, usize) = (MAX_CLIENT_MESSAGE_LEN, 4 * 1024);
 
 /// Serves one viewer until it leaves, misbehaves, stops reading, or the server stops. `stream` is subscribed at once.
 pub async fn serve(socket: WebSocket, service: Service, stream: Option<String>) {
-    service.metrics.connections.inc();
-    let metrics = service.metrics.clone();
+    let _connection = Connection::count(service.metrics.clone());
     let mut viewer = Viewer {
         socket,
         service,
         codecs: DEFAULT_CODECS.iter().map(|&codec| codec.into()).collect(),
         subscriptions: Vec::new(),
+        turn: 0,
         waker: Arc::new(Notify::new()),
         heard: Instant::now(),
     };
@@ -65,13 +69,38 @@ pub async fn serve(socket: WebSocket, service: Service, stream: Option<String>) 
     tracing::debug!(?end, "viewer left");
     if let End::Close { code, reason, error } = end {
         if let Some(code) = error {
-            let error = ServerMessage::Error { code, message: reason.clone(), retryable: true, stream: None };
+            let retryable = code == ErrorCode::ShuttingDown;
+            let error = ServerMessage::Error { code, message: reason.clone(), retryable, stream: None };
             let _ = timeout(Duration::from_secs(1), viewer.say(&error)).await;
         }
-        let frame = CloseFrame { code, reason: reason.into() };
+        let frame = CloseFrame { code, reason: cut(&reason, MAX_CLOSE_REASON).into() };
         let _ = timeout(Duration::from_secs(1), viewer.socket.send(Message::Close(Some(frame)))).await;
     }
-    metrics.connections.dec();
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Connection(Arc<Metrics>);
+
+impl Connection {
+    fn count(metrics: Arc<Metrics>) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
+/// The beginning of `text`, at most `max` bytes of it.
+fn cut(text: &str, max: usize) -> String {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }
 
 /// Why a connection ends.
@@ -84,8 +113,14 @@ enum End {
 }
 
 impl End {
-    fn bad_message(reason: impl Into<String>) -> Self {
-        Self::Close { code: close_code::POLICY, reason: reason.into(), error: Some(ErrorCode::BadMessage) }
+    fn bad_message(reason: &str) -> Self {
+        let reason = cut(reason, MAX_ERROR_LEN);
+        Self::Close { code: close_code::POLICY, reason, error: Some(ErrorCode::BadMessage) }
+    }
+
+    fn stopping() -> Self {
+        let reason = "the server is stopping".to_owned();
+        Self::Close { code: close_code::AWAY, reason, error: Some(ErrorCode::ShuttingDown) }
     }
 }
 
@@ -98,11 +133,24 @@ struct Subscription {
     history_until: Option<u32>,
 }
 
+impl Subscription {
+    /// Whether the fragment of this sequence, the next one, was not history already when the viewer came.
+    fn is_live(&mut self, sequence: u32) -> bool {
+        let history = self.history_until.is_some_and(|until| until.wrapping_sub(sequence) < u32::MAX / 2);
+        if !history {
+            self.history_until = None;
+        }
+        !history
+    }
+}
+
 struct Viewer {
     socket: WebSocket,
     service: Service,
     codecs: Vec<String>,
     subscriptions: Vec<Subscription>,
+    /// The subscription whose turn it was last.
+    turn: usize,
     waker: Arc<Notify>,
     heard: Instant,
 }
@@ -130,17 +178,19 @@ impl Viewer {
             return end;
         }
         loop {
-            if let Err(end) = self.pump().await {
-                return end;
-            }
+            let more = match self.pump().await {
+                Ok(more) => more,
+                Err(end) => return end,
+            };
+            // What a viewer says and what the clock says come before its next batch: one that is slower than its
+            // stream would not be heard otherwise.
             let step = tokio::select! {
-                () = stopping(&mut shutdown) => {
-                    let reason = "the server is stopping".to_owned();
-                    return End::Close { code: close_code::AWAY, reason, error: Some(ErrorCode::ShuttingDown) };
-                }
+                biased;
+                () = stopping(&mut shutdown) => return End::stopping(),
                 message = self.socket.recv() => self.hear(message).await,
-                () = waker.notified() => Ok(()),
                 _ = ping.tick() => self.ping().await,
+                () = std::future::ready(()), if more => Ok(()),
+                () = waker.notified() => Ok(()),
             };
             if let Err(end) = step {
                 return end;
@@ -148,69 +198,49 @@ impl Viewer {
         }
     }
 
-    /// Hands the socket everything that is there, batch by batch.
-    async fn pump(&mut self) -> Result<(), End> {
-        let (mut batch_bytes, mut oldest) = (0, None);
-        let mut i = 0;
-        while i < self.subscriptions.len() {
+    /// Hands the socket one batch of what is there, taking turns between the streams. True if there is more.
+    async fn pump(&mut self) -> Result<bool, End> {
+        let (mut batch_bytes, mut oldest, mut idle) = (0, None, 0);
+        while idle < self.subscriptions.len() && batch_bytes < BATCH_BYTES {
+            self.turn = (self.turn + 1) % self.subscriptions.len();
+            let i = self.turn;
             let Some(item) = self.subscriptions[i].cursor.next() else {
-                i += 1;
+                idle += 1;
                 continue;
             };
+            idle = 0;
             match item {
                 Item::Fragment(fragment) => {
-                    let wanted = self.subscriptions[i].tracks >> fragment.header.track & 1 == 1;
-                    let history = &mut self.subscriptions[i].history_until;
-                    if history.is_none() && wanted {
-                        oldest.get_or_insert(fragment.received);
-                    } else if *history == Some(fragment.header.sequence) {
-                        *history = None;
-                    }
+                    let subscription = &mut self.subscriptions[i];
+                    let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
+                    let live = subscription.is_live(fragment.header.sequence);
                     if wanted {
+                        if live {
+                            oldest.get_or_insert(fragment.received);
+                        }
                         batch_bytes += fragment.message.len();
                         self.feed(Message::Binary(fragment.message.clone())).await?;
                     }
                 }
                 Item::State(state, since_time_us, fault) => {
                     let number = self.subscriptions[i].cursor.stream().number;
-                    let message = match (state, fault) {
-                        (State::Live, _) => ServerMessage::Online { number },
-                        (_, Some(fault)) => ServerMessage::Offline {
-                            number,
-                            since_time_us,
-                            code: fault.code.into(),
-                            reason: fault.reason,
-                        },
-                        (_, None) => ServerMessage::Offline {
-                            number,
-                            since_time_us,
-                            code: "connecting".into(),
-                            reason: "connecting to the camera".into(),
-                        },
-                    };
-                    self.feed_text(&message).await?;
+                    self.feed_text(&state_message(number, state, since_time_us, fault)).await?;
                 }
                 Item::Epoch(epoch, catch_up_sequence) => {
-                    if !self.epoch(i, &epoch, catch_up_sequence).await? {
-                        self.subscriptions.swap_remove(i);
-                        continue;
+                    match self.epoch(i, &epoch, catch_up_sequence).await? {
+                        Some(bytes) => batch_bytes += bytes,
+                        None => drop(self.subscriptions.swap_remove(i)),
                     }
-                    batch_bytes += epoch.inits.iter().map(bytes::Bytes::len).sum::<usize>();
                 }
                 Item::Dropped(frames) => {
                     let number = self.subscriptions[i].cursor.stream().number;
                     self.feed_text(&ServerMessage::Dropped { number, frames }).await?;
                 }
             }
-            if batch_bytes >= BATCH_BYTES {
-                self.flush().await?;
-                self.observe(batch_bytes, oldest.take());
-                batch_bytes = 0;
-            }
         }
         self.flush().await?;
         self.observe(batch_bytes, oldest);
-        Ok(())
+        Ok(batch_bytes >= BATCH_BYTES)
     }
 
     fn observe(&self, bytes: usize, oldest: Option<std::time::Instant>) {
@@ -220,8 +250,13 @@ impl Viewer {
         }
     }
 
-    /// Announces an epoch. False when the viewer can decode none of its video, of which it is told.
-    async fn epoch(&mut self, i: usize, epoch: &Epoch, catch_up_sequence: Option<u32>) -> Result<bool, End> {
+    /// Announces an epoch; returns its bytes, or nothing when the viewer can decode none of its video, of which it is told.
+    async fn epoch(
+        &mut self,
+        i: usize,
+        epoch: &Epoch,
+        catch_up_sequence: Option<u32>,
+    ) -> Result<Option<usize>, End> {
         let subscription = &mut self.subscriptions[i];
         let stream = subscription.cursor.stream().clone();
         subscription.tracks = 0;
@@ -245,17 +280,19 @@ impl Viewer {
                 stream: Some(stream.name.to_string()),
             };
             self.feed_text(&error).await?;
-            return Ok(false);
+            return Ok(None);
         }
         let (number, epoch_number) = (stream.number, epoch.number);
         self.feed_text(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks })
             .await?;
+        let mut bytes = 0;
         for (index, init) in epoch.inits.iter().enumerate().take(32) {
             if chosen >> index & 1 == 1 {
+                bytes += init.len();
                 self.feed(Message::Binary(init.clone())).await?;
             }
         }
-        Ok(true)
+        Ok(Some(bytes))
     }
 
     async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
@@ -263,15 +300,17 @@ impl Viewer {
         match message {
             Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
                 Ok(message) => self.answer(message).await,
-                Err(error) => Err(End::bad_message(format!("not a message of this protocol: {error}"))),
+                Err(error) => Err(End::bad_message(&format!("not a message of this protocol: {error}"))),
             },
             Some(Ok(Message::Binary(_))) => Err(End::bad_message("binary messages only go to viewers")),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(End::Gone),
             Some(Err(error)) => {
                 tracing::debug!(%error, "viewer's socket");
-                let reason = "the message breaks the WebSocket protocol or is too long".into();
-                Err(End::Close { code: close_code::POLICY, reason, error: None })
+                let limit = format!(
+                    "it breaks the WebSocket protocol or has more than {MAX_CLIENT_MESSAGE_LEN} bytes"
+                );
+                Err(End::bad_message(&limit))
             }
         }
     }
@@ -285,17 +324,18 @@ impl Viewer {
                     return Err(End::Close { code: close_code::PROTOCOL, reason, error });
                 }
                 if codecs.len() > MAX_CODECS {
-                    return Err(End::bad_message(format!("more than {MAX_CODECS} codecs")));
+                    return Err(End::bad_message(&format!("more than {MAX_CODECS} codecs")));
                 }
                 self.codecs = codecs;
                 Ok(())
             }
             ClientMessage::Subscribe { stream, audio } => self.subscribe(stream, audio).await,
             ClientMessage::Unsubscribe { stream } => {
-                let found = self.subscriptions.iter().position(|s| s.cursor.stream().name.as_str() == stream);
-                let Some(i) = found else { return Ok(()) };
-                let number = self.subscriptions.swap_remove(i).cursor.stream().number;
-                self.say(&ServerMessage::Unsubscribed { stream, number }).await
+                self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
+                match self.service.hub.get(&stream).map(|stream| stream.number) {
+                    Some(number) => self.say(&ServerMessage::Unsubscribed { stream, number }).await,
+                    None => self.unknown(&stream).await,
+                }
             }
             ClientMessage::Ping { client_time_ms } => {
                 self.say(&ServerMessage::Pong { client_time_ms, time_us: unix_time_us() }).await
@@ -307,12 +347,7 @@ impl Viewer {
     async fn subscribe(&mut self, name: String, audio: bool) -> Result<(), End> {
         self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != name);
         let Some(stream) = self.service.hub.get(&name).cloned() else {
-            let shown: String = name.chars().take(64).collect();
-            let message = format!("no stream is called {shown:?}; the names are listed at /api/v1/streams");
-            let code = ErrorCode::UnknownStream;
-            return self
-                .say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) })
-                .await;
+            return self.unknown(&name).await;
         };
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             let message = format!("at most {MAX_SUBSCRIPTIONS} streams fit one connection");
@@ -325,6 +360,13 @@ impl Viewer {
         let cursor = Cursor::new(stream, self.waker.clone());
         self.subscriptions.push(Subscription { cursor, audio, tracks: 0, history_until: None });
         Ok(())
+    }
+
+    async fn unknown(&mut self, name: &str) -> Result<(), End> {
+        let name = cut(name, MAX_ERROR_LEN);
+        let message = format!("no stream is called {name:?}; the names are listed at /api/v1/streams");
+        let code = ErrorCode::UnknownStream;
+        self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await
     }
 
     async fn ping(&mut self) -> Result<(), End> {
@@ -346,20 +388,39 @@ impl Viewer {
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), End> {
-        Self::in_time(self.socket.feed(message)).await
+        let mut shutdown = self.service.shutdown.clone();
+        in_time(&mut shutdown, self.socket.feed(message)).await
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        Self::in_time(self.socket.flush()).await
+        let mut shutdown = self.service.shutdown.clone();
+        in_time(&mut shutdown, self.socket.flush()).await
     }
+}
 
-    async fn in_time(writing: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
-        match timeout(WRITE_MAX, writing).await {
+/// Waits for a socket to take what it was given: not for ever, and not when the server stops.
+async fn in_time(
+    shutdown: &mut watch::Receiver<bool>,
+    writing: impl Future<Output = Result<(), axum::Error>>,
+) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        written = timeout(WRITE_MAX, writing) => match written {
             Ok(Ok(())) => Ok(()),
             // Also where the time is up: nothing can be said to somebody who does not read.
             _ => Err(End::Gone),
-        }
+        },
+        () = stopping(shutdown) => Err(End::stopping()),
     }
+}
+
+fn state_message(number: u32, state: State, since_time_us: i64, fault: Option<Fault>) -> ServerMessage {
+    let (code, reason) = match (state, fault) {
+        (State::Live, _) => return ServerMessage::Online { number },
+        (_, Some(fault)) => (fault.code.into(), fault.reason),
+        (_, None) => ("connecting".into(), "connecting to the camera".into()),
+    };
+    ServerMessage::Offline { number, since_time_us, code, reason }
 }
 
 async fn stopping(shutdown: &mut watch::Receiver<bool>) {

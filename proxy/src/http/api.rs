@@ -36,6 +36,7 @@ struct StreamView {
     key_frame_interval_ms: Option<u32>,
     frames_total: u64,
     frames_dropped_total: u64,
+    frames_discarded_total: u64,
     packets_lost_total: u64,
     failures_total: u64,
 }
@@ -75,6 +76,7 @@ impl StreamView {
             key_frame_interval_ms: status.key_frame_interval_ms,
             frames_total: status.counts.frames,
             frames_dropped_total: status.counts.frames_dropped,
+            frames_discarded_total: status.counts.frames_discarded,
             packets_lost_total: status.counts.packets_lost,
             failures_total: status.counts.failures,
         }

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -67,15 +67,18 @@ fn respond(path: &str, status: StatusCode, request: &HeaderMap) -> Response {
         let message = "there is nothing here; the streams are at / and described at /api/v1/streams";
         return super::api::error(StatusCode::NOT_FOUND, "not_found", message);
     };
-    let has = |name, value: &str| {
-        request.get_all(name).iter().filter_map(|v| v.to_str().ok()).any(|v| v.contains(value))
-    };
-    let gzip = asset.gzip.as_ref().filter(|_| has(header::ACCEPT_ENCODING, "gzip"));
-    let mut response = if status == StatusCode::OK && has(header::IF_NONE_MATCH, &asset.etag) {
+    let gzip = asset.gzip.as_ref().filter(|_| lists(request, header::ACCEPT_ENCODING, &["gzip", "*"]));
+    let known = lists(request, header::IF_NONE_MATCH, &[&asset.etag, "*"]);
+    let mut response = if status == StatusCode::OK && known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let body = gzip.unwrap_or(&asset.plain).clone();
-        (status, [(header::CONTENT_TYPE, asset.content_type.clone())], Body::from(body)).into_response()
+        let mut response =
+            (status, [(header::CONTENT_TYPE, asset.content_type.clone())], Body::from(body)).into_response();
+        if gzip.is_some() {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
     };
     let headers = response.headers_mut();
     let mut set = |name, value: &str| {
@@ -83,9 +86,6 @@ fn respond(path: &str, status: StatusCode, request: &HeaderMap) -> Response {
             headers.insert(name, value);
         }
     };
-    if gzip.is_some() {
-        set(header::CONTENT_ENCODING, "gzip");
-    }
     set(header::VARY, "Accept-Encoding");
     set(header::ETAG, &asset.etag);
     // Names carry no hash, so a browser asks each time and mostly hears that nothing changed.
@@ -96,6 +96,16 @@ fn respond(path: &str, status: StatusCode, request: &HeaderMap) -> Response {
         set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     }
     response
+}
+
+/// Whether a header that is a list (RFC 9110, 5.6.1) holds one of `values`, and not with a weight of 0.
+fn lists(request: &HeaderMap, name: header::HeaderName, values: &[&str]) -> bool {
+    let texts = request.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let listed = parts.next().is_some_and(|value| values.contains(&value));
+        listed && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
 }
 
 /// The file at `path` of the built pages. Release builds carry them, and each is compressed once; other builds read
@@ -122,7 +132,7 @@ impl Asset {
         let compressed = encoder.write_all(&plain).and_then(|()| encoder.finish()).ok();
         let gzip = compressed.filter(|c| c.len() < plain.len() * 9 / 10).map(Bytes::from);
         let hash = file.metadata.sha256_hash();
-        let etag = hash[..12].iter().fold(String::from("\""), |mut etag, byte| {
+        let etag = hash[..12].iter().fold(String::from("W/\""), |mut etag, byte| {
             let _ = std::fmt::Write::write_fmt(&mut etag, format_args!("{byte:02x}"));
             etag
         }) + "\"";
@@ -131,5 +141,22 @@ impl Asset {
             content_type.push_str("; charset=utf-8");
         }
         Self { plain, gzip, etag, content_type }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_browser_takes_is_sent_to_it() {
+        for (accepts, taken) in
+            [("gzip", true), ("br, gzip;q=0.5", true), ("*", true), ("gzip;q=0", false), ("br", false)]
+        {
+            let mut request = HeaderMap::new();
+            request.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepts));
+            assert_eq!(lists(&request, header::ACCEPT_ENCODING, &["gzip", "*"]), taken, "{accepts}");
+        }
+        assert!(!lists(&HeaderMap::new(), header::ACCEPT_ENCODING, &["gzip", "*"]));
     }
 }

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    auth::{Action, Policy},
+    auth::{Action, Asker, Policy},
     egress::ws,
     hub::Hub,
     metrics::Metrics,
@@ -73,7 +73,7 @@ impl Server {
             .route("/", get(assets::page))
             .route("/watch/{name}", get(assets::stream_page))
             .route("/embed/{name}", get(assets::stream_page))
-            .fallback(assets::asset)
+            .fallback_service(get(assets::asset))
             .layer(middleware::from_fn_with_state(self.clone(), guard))
             .with_state(self)
     }
@@ -88,12 +88,17 @@ async fn guard(
 ) -> Response {
     let action = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" => Action::Observe,
-        _ => Action::Watch,
+        "/ws" => Action::Watch,
+        _ => Action::Look,
     };
-    let mut response = if server.policy.allows(peer.ip(), action) {
-        next.run(request).await
-    } else {
-        api::error(StatusCode::FORBIDDEN, "forbidden", "this server only answers to the machine it runs on")
+    let allowed = {
+        let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let asker = Asker { peer: peer.ip(), host: text(header::HOST), origin: text(header::ORIGIN) };
+        server.policy.allows(&asker, action)
+    };
+    let mut response = match allowed {
+        Ok(()) => next.run(request).await,
+        Err(denied) => api::error(StatusCode::FORBIDDEN, "forbidden", &denied.to_string()),
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -113,7 +118,9 @@ async fn websocket(
 ) -> Response {
     let Ok(upgrade) = upgrade else {
         let message = "this address speaks WebSocket; open it with a WebSocket client, or see / for pictures";
-        return api::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+        let mut response = api::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        return response;
     };
     let service = ws::Service { hub: server.hub, metrics: server.metrics, shutdown: server.shutdown };
     let (message_len, buffer_len) = ws::READ_LIMITS;

@@ -60,6 +60,12 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StreamStateLabel {
+    stream: String,
+    state: &'static str,
+}
+
 /// Reads every stream's numbers when asked for them.
 #[derive(Debug)]
 struct Streams(std::sync::Arc<hub::Hub>);
@@ -99,6 +105,15 @@ impl Collector for Streams {
             let count = all.iter().filter(|(_, status)| status.state == state).count();
             ConstGauge::new(count as i64)
                 .encode(family.encode_family(&StateLabel { state: state.as_str() })?)?;
+        }
+        let help = "1 for the state a stream is in, 0 for the others";
+        let mut family = encoder.encode_descriptor(names::STREAM_STATE, help, None, gauge_type)?;
+        for (stream, status) in &all {
+            for state in StreamState::ALL {
+                let labels = StreamStateLabel { stream: stream.clone(), state: state.as_str() };
+                let value = i64::from(status.state == state);
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

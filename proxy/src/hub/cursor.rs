@@ -150,8 +150,12 @@ mod tests {
     use super::*;
     use crate::{
         hub::Publisher,
-        media::{Frame, h264},
+        media::{Frame, Media, h264},
     };
+
+    fn track() -> Track {
+        h264::track(h264::tests::AVCC).expect("parses")
+    }
 
     struct Camera {
         stream: Arc<Stream>,
@@ -165,7 +169,7 @@ mod tests {
             let stream = Stream::new("cam".parse().expect("a name"), 7, false);
             let publisher = stream.publish();
             let start = Instant::now();
-            publisher.tracks(vec![h264::track(h264::tests::AVCC).expect("parses")], start).expect("muxes");
+            publisher.tracks(vec![track()], start).expect("muxes");
             Self { stream, publisher, start, sent: 0 }
         }
 
@@ -254,7 +258,7 @@ mod tests {
         let mut cursor = camera.watch();
         assert_eq!(letters(&mut cursor), "SEKff");
         let again = camera.stream.publish();
-        again.tracks(vec![h264::track(h264::tests::AVCC).expect("parses")], camera.start).expect("muxes");
+        again.tracks(vec![track()], camera.start).expect("muxes");
         camera.send(1, 1);
         assert_eq!(letters(&mut cursor), "E", "the publisher that was replaced has no say any more");
         camera.publisher = again;
@@ -262,6 +266,28 @@ mod tests {
         let Some(Item::Fragment(fragment)) = cursor.next() else { panic!("no fragment") };
         assert_eq!(fragment.header.epoch, 2);
         assert!(fragment.pts_us >= 120_000, "{}", fragment.pts_us);
+    }
+
+    #[test]
+    fn a_change_of_tracks_in_mid_session_opens_an_epoch_that_goes_on_in_time() {
+        let mut camera = Camera::start();
+        camera.send(1_000, 1);
+        let mut cursor = camera.watch();
+        let before = cursor.by_ref().filter_map(|item| match item {
+            Item::Fragment(fragment) => Some(fragment.pts_us),
+            _ => None,
+        });
+        let before = before.last().expect("many frames");
+        let wide = Track { media: Media::Video { width: 1, height: 1, sample_aspect: (1, 1) }, ..track() };
+        camera.publisher.tracks(vec![wide.clone()], camera.start).expect("muxes");
+        camera.publisher.tracks(vec![wide], camera.start).expect("muxes");
+        camera.send(1, 1);
+        assert!(
+            matches!(cursor.next(), Some(Item::Epoch(epoch, _)) if epoch.number == 2),
+            "said twice, one epoch"
+        );
+        let Some(Item::Fragment(fragment)) = cursor.next() else { panic!("no fragment") };
+        assert_eq!(fragment.pts_us - before, 40_000);
     }
 
     #[test]

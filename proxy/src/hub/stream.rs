@@ -63,6 +63,8 @@ pub(super) struct Shared {
     meter: Meter,
     pub(super) counts: Counts,
     session: u64,
+    /// Where the session's zero stands on the timeline; known from its first tracks on.
+    session_base_us: Option<i64>,
 }
 
 /// Whether a stream gives pictures.
@@ -177,6 +179,7 @@ impl Stream {
                 meter: Meter::default(),
                 counts: Counts::default(),
                 session: 0,
+                session_base_us: None,
             }),
             viewers: watch::Sender::new(0),
             origin: Instant::now(),
@@ -216,6 +219,8 @@ impl Stream {
     pub fn publish(self: &Arc<Self>) -> Publisher {
         let mut shared = self.lock();
         shared.session += 1;
+        shared.session_base_us = None;
+        shared.end_epoch();
         Publisher { stream: self.clone(), session: shared.session }
     }
 
@@ -267,6 +272,7 @@ impl Shared {
         self.timelines.clear();
         self.epoch = None;
         self.ring.clear();
+        self.meter = Meter::default();
     }
 }
 
@@ -285,7 +291,9 @@ impl Publisher {
         if shared.session != self.session {
             return Ok(());
         }
-        shared.end_epoch();
+        if shared.epoch.as_ref().is_some_and(|epoch| epoch.tracks == tracks) {
+            return Ok(()); // said again, as some cameras do with each key frame
+        }
         let number = shared.last_epoch + 1;
         let mut inits = Vec::with_capacity(tracks.len());
         for (index, track) in tracks.iter().enumerate() {
@@ -293,27 +301,37 @@ impl Publisher {
             message.append(&mut init::segment(track)?);
             inits.push(Bytes::from(message));
         }
-        let base_us = now_us.max(shared.end_us);
-        shared.timelines = tracks.iter().map(|track| Timeline::new(track.timescale, base_us)).collect();
+        // A session's times count from one moment: a change of tracks in its middle goes on with the same timelines.
+        let free_us = now_us.max(shared.end_us);
+        let base_us = *shared.session_base_us.get_or_insert(free_us);
+        let mut before = std::mem::take(&mut shared.timelines).into_iter();
+        let timelines = tracks.iter().map(|track| match before.next() {
+            Some(timeline) if timeline.timescale() == track.timescale => timeline,
+            _ => Timeline::new(track.timescale, base_us),
+        });
+        let timelines = timelines.collect();
+        shared.end_epoch();
+        shared.timelines = timelines;
         shared.last_epoch = number;
         shared.epoch = Some(Arc::new(Epoch { number, tracks, inits }));
         shared.awaiting_key_frame = true;
         Ok(())
     }
 
-    /// Passes a frame on, whose last packet came in at `received`.
-    pub fn frame(&self, frame: &Frame, received: Instant) {
+    /// Passes a frame on, whose last packet came in at `received`. False if it was left out: after a loss, before the
+    /// first key frame, or because it is too large.
+    pub fn frame(&self, frame: &Frame, received: Instant) -> bool {
         let received_us = self.stream.elapsed_us(received);
         let mut guard = self.stream.lock();
         let shared = &mut *guard;
         if shared.session != self.session {
-            return;
+            return false;
         }
-        let Some(epoch) = shared.epoch.clone() else { return };
+        let Some(epoch) = shared.epoch.clone() else { return false };
         let (Some(track), Some(timeline)) =
             (epoch.tracks.get(frame.track), shared.timelines.get_mut(frame.track))
         else {
-            return;
+            return false;
         };
         let (video, len) = (track.is_video(), frame.data.len());
         let has_video = epoch.tracks.iter().any(Track::is_video);
@@ -321,7 +339,7 @@ impl Publisher {
         if len > MAX_FRAME_LEN || !ready {
             shared.counts.frames_discarded += u64::from(video);
             shared.awaiting_key_frame |= video;
-            return;
+            return false;
         }
         shared.awaiting_key_frame = false;
         let place = timeline.place(frame.pts_ticks, received_us, frame.duration_ticks);
@@ -370,6 +388,7 @@ impl Publisher {
         } else {
             shared.set_state(State::Live, None);
         }
+        true
     }
 
     /// Says that `packets` of the camera did not come: nothing is passed on until the next key frame, for a picture

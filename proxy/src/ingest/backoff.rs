@@ -10,6 +10,9 @@ const MAX: Duration = Duration::from_secs(10);
 /// The longest wait while somebody watches: a picture is due 3 s after its camera is back.
 pub(super) const WATCHED_MAX: Duration = Duration::from_secs(2);
 
+/// The wait after a refused password, watched or not: many cameras lock an account after a handful of attempts.
+pub(super) const REFUSED: Duration = Duration::from_secs(30);
+
 /// Doubles from 0.5 s to 10 s, each wait shortened by up to a quarter so that cameras behind one switch that comes back
 /// are not all asked in the same instant.
 #[derive(Debug)]

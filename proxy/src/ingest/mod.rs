@@ -10,7 +10,10 @@ pub mod rtsp;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 
 use self::backoff::Backoff;
 use crate::{
@@ -25,6 +28,22 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A session that gave pictures for this long was a good one: the next retry is quick again.
 const GOOD_SESSION: Duration = Duration::from_secs(5);
 
+/// A camera that sends pictures and no key frame for this long is asked anew: a session begins with one.
+const NO_KEY_FRAME: Duration = Duration::from_secs(30);
+
+/// How long a camera rests on which this program failed.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
+
+/// The code of a refused or missing password.
+const UNAUTHORIZED: &str = "unauthorized";
+
+/// When a session's first and last picture were passed on.
+#[derive(Clone, Copy, Debug)]
+struct Pictures {
+    first: Instant,
+    last: Instant,
+}
+
 /// What a session gives.
 #[derive(Debug)]
 pub enum Event {
@@ -37,7 +56,7 @@ pub enum Event {
 }
 
 /// One stream's camera and how to treat it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// The stream it feeds.
     pub stream: Arc<Stream>,
@@ -50,8 +69,21 @@ pub struct Job {
 }
 
 impl Job {
-    /// Feeds the stream for as long as the task lives.
+    /// Feeds the stream for as long as the task lives. A fault of this program that a camera brings to light costs that
+    /// camera a pause, and nobody else anything.
     pub async fn run(self) {
+        let mut attempt = JoinSet::new();
+        loop {
+            attempt.spawn(self.clone().feed());
+            let Some(Err(error)) = attempt.join_next().await else { return };
+            tracing::error!(stream = %self.stream.name, camera = %self.source, %error, "please report this");
+            let reason = "this program failed on what the camera sent; it is tried again".into();
+            self.stream.set_state(State::Offline, Some(Fault { code: "internal", reason }));
+            tokio::time::sleep(AFTER_PANIC).await;
+        }
+    }
+
+    async fn feed(self) {
         let mut viewers = self.stream.viewers();
         let mut backoff = Backoff::default();
         loop {
@@ -61,12 +93,12 @@ impl Job {
                 // The sender lives in the stream, which this job holds: waiting cannot fail.
                 let _ = viewers.wait_for(|n| *n > 0).await;
             }
-            if self.stream.status().state == State::Idle {
+            if self.stream.status().state != State::Offline {
                 self.stream.set_state(State::Connecting, None);
             }
-            let began = Instant::now();
+            let mut pictures = None;
             let fault = tokio::select! {
-                fault = self.session() => fault,
+                fault = self.session(&mut pictures) => fault,
                 () = self.unwanted() => {
                     tracing::info!(stream = %self.stream.name, "nobody watches any more: the camera is let go");
                     continue;
@@ -79,8 +111,13 @@ impl Job {
                     "no pictures: {}", fault.reason
                 );
             }
+            let refused = fault.code == UNAUTHORIZED;
             self.stream.set_state(State::Offline, Some(fault));
-            if began.elapsed() >= GOOD_SESSION + self.stall_timeout {
+            if refused {
+                tokio::time::sleep(backoff::REFUSED).await;
+                continue;
+            }
+            if pictures.is_some_and(|pictures: Pictures| pictures.last - pictures.first >= GOOD_SESSION) {
                 backoff = Backoff::default();
             }
             let wait = backoff.next(*viewers.borrow_and_update() > 0, rand::random());
@@ -104,7 +141,7 @@ impl Job {
     }
 
     /// One session of the camera, from connecting to what ended it.
-    async fn session(&self) -> Fault {
+    async fn session(&self, pictures: &mut Option<Pictures>) -> Fault {
         let connecting = rtsp::Session::connect(&self.source);
         let mut session = match timeout(self.connect_timeout, connecting).await {
             Ok(Ok(session)) => session,
@@ -116,8 +153,8 @@ impl Job {
             }
         };
         let publisher = self.stream.publish();
-        let mut has_video = true;
         let mut deadline = Instant::now() + self.stall_timeout;
+        let mut shown_by = Instant::now() + NO_KEY_FRAME;
         loop {
             match timeout_at(deadline, session.next()).await {
                 Err(_) => {
@@ -127,7 +164,6 @@ impl Job {
                 Ok(Err(fault)) => return fault,
                 Ok(Ok(Event::Lost(packets))) => publisher.lost(packets),
                 Ok(Ok(Event::Tracks(tracks))) => {
-                    has_video = tracks.iter().any(Track::is_video);
                     tracing::info!(stream = %self.stream.name, camera = %self.source, tracks = %summary(&tracks), "live");
                     if let Err(error) = publisher.tracks(tracks, std::time::Instant::now()) {
                         let reason = format!("the camera's parameter sets cannot be packed: {error}");
@@ -135,9 +171,18 @@ impl Job {
                     }
                 }
                 Ok(Ok(Event::Frame(frame, received))) => {
-                    publisher.frame(&frame, received);
-                    if frame.duration_ticks.is_none() || !has_video {
-                        deadline = Instant::now() + self.stall_timeout;
+                    let passed = publisher.frame(&frame, received);
+                    if frame.duration_ticks.is_some() {
+                        continue; // sound
+                    }
+                    let now = Instant::now();
+                    deadline = now + self.stall_timeout;
+                    if passed {
+                        shown_by = now + NO_KEY_FRAME;
+                        pictures.get_or_insert(Pictures { first: now, last: now }).last = now;
+                    } else if now > shown_by {
+                        let reason = format!("no key frame for {} s", NO_KEY_FRAME.as_secs());
+                        return Fault { code: "no_key_frame", reason };
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! retina has no time-outs of its own; the loop in `ingest` wraps every step.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{Event, capture::CaptureClock};
 use crate::{
@@ -24,7 +24,7 @@ const DEFAULT_PORT: u16 = 554;
 
 /// How far the first frame's media time and its arrival may lie apart, counted from PLAY, before the camera's
 /// `RTP-Info` is taken to be wrong, in microseconds.
-const RTP_INFO_SLACK_US: i64 = 1_000_000;
+const RTP_INFO_SLACK_US: i64 = 300_000;
 
 /// One session, from PLAY on.
 pub struct Session {
@@ -34,7 +34,8 @@ pub struct Session {
     announced: bool,
     waiting: VecDeque<Event>,
     played: Instant,
-    played_unix_us: i64,
+    /// The camera's address as it may be shown.
+    source: Source,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +69,7 @@ async fn describe(
     let credentials = source.credentials().map(|(username, password)| Credentials { username, password });
     let options = SessionOptions::default()
         .creds(credentials)
-        .user_agent(concat!("sightline/", env!("CARGO_PKG_VERSION")).into())
-        .session_group(Arc::default());
+        .user_agent(concat!("sightline/", env!("CARGO_PKG_VERSION")).into());
     let mut session = retina::client::Session::describe(source.url_without_credentials(), options)
         .await
         .map_err(|e| fault(&e, source))?;
@@ -147,7 +147,7 @@ impl Session {
             announced: false,
             waiting: VecDeque::new(),
             played: Instant::now(),
-            played_unix_us: crate::hub::unix_time_us(),
+            source: source.clone(),
         };
         Ok((session, offers))
     }
@@ -160,7 +160,7 @@ impl Session {
             }
             let item = match self.demuxed.next().await {
                 Some(Ok(item)) => item,
-                Some(Err(error)) => return Err(ended(&error)),
+                Some(Err(error)) => return Err(ended(&error, &self.source)),
                 None => return Err(Fault { code: "closed", reason: "the camera ended the session".into() }),
             };
             match item {
@@ -220,7 +220,9 @@ impl Session {
         let offset = *track
             .offset_ticks
             .get_or_insert_with(|| start_offset_ticks(elapsed, track.timescale, since_play_us));
-        let received_unix_us = self.played_unix_us.saturating_add(since_play_us);
+        // This machine's clock as it is now: it may have been set since PLAY.
+        let age_us = i64::try_from(received.elapsed().as_micros()).unwrap_or(0);
+        let received_unix_us = crate::hub::unix_time_us() - age_us;
         let frame = Frame {
             track: track.index,
             pts_ticks: elapsed.saturating_add(offset),
@@ -304,7 +306,8 @@ async fn refuse_forbidden(source: &Source) -> Result<(), Fault> {
 /// Where it plainly does not, the first frame stands where it arrived.
 fn start_offset_ticks(elapsed_ticks: i64, timescale: u32, since_play_us: i64) -> i64 {
     let elapsed_us = time::ticks_to_us(elapsed_ticks, timescale);
-    if elapsed_us.saturating_sub(since_play_us).saturating_abs() <= RTP_INFO_SLACK_US {
+    // Without `RTP-Info` retina takes each track's first packet for its zero.
+    if elapsed_ticks != 0 && elapsed_us.saturating_sub(since_play_us).saturating_abs() <= RTP_INFO_SLACK_US {
         0
     } else {
         time::us_to_ticks(since_play_us, timescale).saturating_sub(elapsed_ticks)
@@ -313,7 +316,7 @@ fn start_offset_ticks(elapsed_ticks: i64, timescale: u32, since_play_us: i64) ->
 
 /// Why a camera cannot be reached, from what retina says before PLAY is answered.
 fn fault(error: &retina::Error, source: &Source) -> Fault {
-    let first_line = first_line(error);
+    let first_line = first_line(error, source);
     let url = source.url_without_credentials();
     let (code, reason) = match error.status_code() {
         Some(401 | 403) if source.credentials().is_some() => {
@@ -325,7 +328,7 @@ fn fault(error: &retina::Error, source: &Source) -> Fault {
                 .to_owned(),
         ),
         Some(404) => {
-            ("not_found", format!("the camera has nothing at {}: check the path of its address", url.path()))
+            ("not_found", format!("the camera has nothing at {source}: check the path of its address"))
         }
         Some(status) => ("connect_failed", format!("the camera answered with status {status}: {first_line}")),
         None => {
@@ -338,14 +341,29 @@ fn fault(error: &retina::Error, source: &Source) -> Fault {
 }
 
 /// Why a session ended, from what retina says after PLAY.
-fn ended(error: &retina::Error) -> Fault {
-    Fault { code: "closed", reason: format!("the session ended: {}", first_line(error)) }
+fn ended(error: &retina::Error, source: &Source) -> Fault {
+    Fault { code: "closed", reason: format!("the session ended: {}", first_line(error, source)) }
 }
 
 /// retina's errors carry addresses and positions for a packet capture below their first line.
-fn first_line(error: &retina::Error) -> String {
-    tracing::debug!(%error, "camera");
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+fn first_line(error: &retina::Error, source: &Source) -> String {
+    let text = without_urls(&error.to_string(), source);
+    tracing::debug!(camera = %source, error = text, "camera");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// `text` with every RTSP address in it replaced by the camera's as it may be shown: a query or a path may hold a
+/// password.
+fn without_urls(text: &str, source: &Source) -> String {
+    let mut rest = text;
+    let mut out = String::with_capacity(text.len());
+    while let Some(at) = rest.find("rtsp://") {
+        out.push_str(&rest[..at]);
+        out.push_str(&source.to_string());
+        let url = &rest[at..];
+        rest = &url[url.find(|c: char| c.is_whitespace() || "\"'<>".contains(c)).unwrap_or(url.len())..];
+    }
+    out + rest
 }
 
 #[cfg(test)]
@@ -355,7 +373,25 @@ mod tests {
     #[test]
     fn a_plausible_rtp_info_aligns_the_tracks() {
         assert_eq!(start_offset_ticks(9_000, 90_000, 120_000), 0);
-        assert_eq!(start_offset_ticks(0, 90_000, 900_000), 0);
+        assert_eq!(start_offset_ticks(-9_000, 90_000, 120_000), 0);
+    }
+
+    #[test]
+    fn tracks_without_rtp_info_stand_where_they_arrived() {
+        assert_eq!(start_offset_ticks(0, 90_000, 900_000), 81_000);
+        assert_eq!(start_offset_ticks(0, 48_000, 100_000), 4_800);
+    }
+
+    #[test]
+    fn an_address_in_an_error_is_shown_without_its_secrets() {
+        let source: Source = "rtsp://admin:hunter2@cam/l?token=hunter3".parse().expect("a source");
+        let text = "DESCRIBE response at rtsp://cam/l?token=hunter3 has \"rtsp://cam/l?token=hunter3\"\n";
+        let shown = without_urls(text, &source);
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(
+            shown.starts_with("DESCRIBE response at rtsp://***@cam") && shown.ends_with("\"\n"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -18,6 +18,9 @@ const DECLARED_MIN_US: i64 = 200_000;
 /// taken to have jumped.
 const JUMP_US: i64 = 2_000_000;
 
+/// The farthest step back in presentation time that B-frames explain, in microseconds.
+const REORDER_US: i64 = 500_000;
+
 /// What a rate of 25 frames a second is taken for until two frames were seen.
 const FIRST_INTERVAL_US: i64 = 40_000;
 
@@ -65,6 +68,11 @@ impl Timeline {
         }
     }
 
+    /// Ticks a second.
+    pub fn timescale(&self) -> u32 {
+        self.timescale
+    }
+
     /// Places the next frame, in decoding order: presented at `pts_ticks` of the session, arrived at `arrived_us` by a
     /// monotonic clock, lasting `duration_ticks` where that is known.
     pub fn place(&mut self, pts_ticks: i64, arrived_us: i64, duration_ticks: Option<u32>) -> Place {
@@ -74,7 +82,10 @@ impl Timeline {
         if let Some(last) = self.last {
             let waited = us_to_ticks(arrived_us.saturating_sub(last.arrived_us).max(0), self.timescale);
             let apart = pts.saturating_sub(last.pts_ticks.saturating_add(waited));
-            if apart.saturating_abs() > us_to_ticks(JUMP_US, self.timescale) {
+            let back = last.pts_ticks.saturating_sub(pts);
+            if apart.saturating_abs() > us_to_ticks(JUMP_US, self.timescale)
+                || back > us_to_ticks(REORDER_US, self.timescale)
+            {
                 let target = last.pts_ticks.saturating_add(waited.max(self.interval_ticks));
                 self.offset_ticks = self.offset_ticks.saturating_add(target.saturating_sub(pts));
                 pts = target;
@@ -92,7 +103,8 @@ impl Timeline {
             let latest = last.decode_ticks.saturating_add(last.declared_ticks.saturating_mul(2));
             decode = pts.clamp(earliest, latest.max(earliest));
         } else {
-            pts = pts.max(0);
+            // A camera may say that its first frame was taken before it was asked to play.
+            pts = pts.max(self.offset_ticks);
             decode = pts;
         }
         let interval = self.interval_ticks.max(1);
@@ -157,15 +169,16 @@ mod tests {
 
     #[test]
     fn a_jump_of_the_cameras_clock_does_not_move_the_picture() {
-        for jump in [30 * 90_000, -30 * 90_000, i64::MAX / 4, i64::MIN / 4] {
+        for jump in [30 * 90_000, -30 * 90_000, -60_000, i64::MAX / 4, i64::MIN / 4] {
             let mut timeline = Timeline::new(90_000, 0);
             for i in 0..50 {
                 timeline.place(i * FRAME, i * FRAME_US, None);
             }
-            let place = timeline.place(jump, 50 * FRAME_US, None);
-            assert!(place.jumped);
+            let jumped_to = jump.saturating_add(50 * FRAME);
+            let place = timeline.place(jumped_to, 50 * FRAME_US, None);
+            assert!(place.jumped, "{jump}");
             assert_eq!(presented(place), 50 * FRAME);
-            assert!(!timeline.place(jump + FRAME, 51 * FRAME_US, None).jumped);
+            assert!(!timeline.place(jumped_to + FRAME, 51 * FRAME_US, None).jumped);
         }
     }
 

@@ -38,14 +38,17 @@
 //!   to it is history, sent as fast as the socket takes it so that the live edge can be decoded and shown at once.
 //! - A viewer whose socket takes less than the stream gives is moved on to a newer key frame and is told so
 //!   (`dropped`). Until then bytes are in order and complete.
-//! - A client that sends what this page does not allow gets `error {code: bad_message}` and close code 1008.
+//! - `subscribe` to a stream that is subscribed already begins anew: the answer, the tracks, and media from the cached key
+//!   frame on. `unsubscribe` is answered whether or not there was a subscription.
+//! - A text message of a client has at most [`MAX_CLIENT_MESSAGE_LEN`] bytes. A client that sends what this page does not
+//!   allow gets `error {code: bad_message}` and close code 1008.
 //!   Unknown fields and unknown server messages must be ignored: they are how the protocol grows.
 //! - The server sends a WebSocket ping every 10 s and closes a connection from which 30 s long nothing has come.
 //!
 //! # The binary header
 //!
-//! 44 bytes, big-endian (network order, like the boxes that follow). Read [`Header::header_len`] and skip that much:
-//! later versions may append fields.
+//! 44 bytes, big-endian (network order, like the boxes that follow). The payload begins at `header_len`, not
+//! at 44: later versions may append fields.
 //!
 //! | offset | type | field | unit |
 //! | --- | --- | --- | --- |
