@@ -47,7 +47,8 @@ fn complaints(path: &Path) -> Result<String> {
     let out = Command::new("ffmpeg")
         .args(["-v", "error", "-xerror", "-i"])
         .arg(path)
-        .args(["-fps_mode", "passthrough", "-f", "null", "-"])
+        // In the file's own ticks: in whole frames, two that jitter would share a time.
+        .args(["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"])
         .output()
         .context("cannot run ffmpeg")?;
     let mut said = String::from_utf8_lossy(&out.stderr).into_owned();

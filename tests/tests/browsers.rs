@@ -233,11 +233,13 @@ fn twenty_reloads_leave_nothing_behind(browser: &Browser) -> Result<()> {
     page.wait_for_pictures(1, 1)?;
     page.go("about:blank")?;
     settled("all viewers to be gone")?;
+    // A browser keeps up to six idle connections to a host for its next page, sometimes more of them than before.
+    let spare = 6;
     let after = wait::until_within(Duration::from_secs(40), "everything to be let go", || {
-        proxy.holdings().ok().filter(|now| now.fds <= before.fds && now.threads <= before.threads)
+        proxy.holdings().ok().filter(|now| now.fds <= before.fds + spare && now.threads <= before.threads)
     });
     let after = after.with_context(|| format!("before {before:?}, after {:?}", proxy.holdings()))?;
-    assert!(after.sockets <= before.sockets, "{before:?} {after:?}");
+    assert!(after.sockets <= before.sockets + spare, "{before:?} {after:?}");
     let grown = proxy.resident_kib()?.saturating_sub(resident_kib);
     assert!(grown < 8 * 1024, "grown by {grown} KiB");
     Ok(())

@@ -54,8 +54,8 @@ fn main() -> Result<()> {
             bench(options, &mut report)?;
         }
     }
-    let folder = report.write()?;
     report.print();
+    let folder = report.write()?;
     println!("As JSON: {}", folder.display());
     if report.over_budget() {
         bail!("the player is over its size budget");
