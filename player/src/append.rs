@@ -71,6 +71,7 @@ pub struct Queue<P> {
     in_flight: Vec<Item<P>>,
     busy: bool,
     retried: bool,
+    has_appended: bool,
 }
 
 impl<P> Default for Queue<P> {
@@ -81,6 +82,7 @@ impl<P> Default for Queue<P> {
             in_flight: Vec::new(),
             busy: false,
             retried: false,
+            has_appended: false,
         }
     }
 }
@@ -148,8 +150,14 @@ impl<P: Clone> Queue<P> {
         let appended = self.in_flight.drain(..).filter(|item| matches!(item, Item::Payload(..))).count();
         if appended > 0 {
             self.retried = false;
+            self.has_appended = true;
         }
         appended
+    }
+
+    /// Whether the SourceBuffer has taken anything yet.
+    pub fn has_appended(&self) -> bool {
+        self.has_appended
     }
 
     /// The operation in flight failed. `cut_s` is up to where the past could be thrown away now.
@@ -192,6 +200,11 @@ impl History {
             }
             self.key_frames_s.push_back(presentation_s);
         }
+    }
+
+    /// Where what is kept begins, in seconds.
+    pub fn begins_s(&self) -> Option<f64> {
+        self.begins_s
     }
 
     /// Where to cut when more than enough is kept behind `position_s`: the newest key frame that leaves enough.

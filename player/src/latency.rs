@@ -33,14 +33,16 @@ const RECENT: usize = 15;
 /// How long `currentTime` is watched to find where it really is, in milliseconds. Firefox moves it in steps.
 const PLAYHEAD_WINDOW_MS: f64 = 400.0;
 
-/// Beyond this much too far behind a jump is better than haste, in milliseconds.
-const SEEK_BEYOND_MS: f64 = 1_500.0;
+/// Beyond this much too far behind a jump is better than haste, without sound and with it, in milliseconds.
+const SEEK_BEYOND_MS: (f64, f64) = (1_500.0, 400.0);
 
 /// Rest between two jumps, in milliseconds.
 const SEEK_COOL_DOWN_MS: f64 = 3_000.0;
 
-/// Corrections begin and end at this much error, in milliseconds.
+/// Corrections begin and end at this much error, in milliseconds. With sound they begin later: each change of rate can
+/// be heard, and at any rate but 1 Chromium holds some 30 ms more of decoded sound back.
 const DEAD_BAND_MS: (f64, f64) = (14.0, 4.0);
+const DEAD_BAND_WITH_SOUND_MS: (f64, f64) = (28.0, 6.0);
 
 /// Bounds of the margin, in milliseconds.
 const MARGIN_MS: (f64, f64) = (14.0, 500.0);
@@ -48,9 +50,14 @@ const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 /// How fast the margin that trouble has added goes away, in milliseconds a second.
 const MARGIN_DECAY_MS_PER_S: f64 = 0.4;
 
-/// What sound needs more than pictures do, in milliseconds. Chromium's audio renderer runs dry with 160 to 270 ms still
-/// buffered ahead of `currentTime`, and then waits for more than it waited for before.
-const AUDIO_MARGIN_MS: f64 = 280.0;
+/// So much missing sound is played over before the sound is fetched anew, in milliseconds.
+const MISSING_SOUND_MS: f64 = 60.0;
+
+/// The shortest jump, in milliseconds.
+const STEP_MS: f64 = 10.0;
+
+/// A hole in the sound that is the rounding of time stamps, in milliseconds.
+const ROUNDING_MS: f64 = 0.5;
 
 /// An error is worked off in about this time, in milliseconds.
 const CATCH_UP_MS: f64 = 1_000.0;
@@ -64,6 +71,27 @@ pub enum Action {
     Rate(f64),
     /// Jump to this media time, in seconds.
     Seek(f64),
+}
+
+/// What a browser takes for the time of the sound it plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoundClock {
+    /// Chromium: time is samples played. Holes are not played as silence, so behind each of them the sound is early
+    /// and there is that much less of it. It runs dry with 140 to 180 ms still buffered ahead of `currentTime`, then
+    /// waits for 400 ms of sound, the next time for 800, and so on until a seek.
+    Samples,
+    /// Firefox: time stamps. Holes are silence, and 20 ms ahead are enough.
+    TimeStamps,
+}
+
+impl SoundClock {
+    /// What sound needs more than pictures do, in milliseconds.
+    fn ahead_ms(self) -> f64 {
+        match self {
+            Self::Samples => 200.0,
+            Self::TimeStamps => 40.0,
+        }
+    }
 }
 
 /// How far behind to play.
@@ -147,8 +175,12 @@ impl Edge {
 #[derive(Debug)]
 pub struct Controller {
     target: Target,
+    sound_clock: SoundClock,
     with_sound: bool,
-    audible: bool,
+    sound_end_s: Option<f64>,
+    /// Holes in the sound since the last seek, and whether this source's sound has any.
+    missing_sound_ms: f64,
+    sound_has_holes: bool,
     video: Edge,
     audio: Edge,
     playhead: Playhead,
@@ -163,11 +195,14 @@ pub struct Controller {
 
 impl Controller {
     /// A controller for a fresh picture.
-    pub fn new(target: Target) -> Self {
+    pub fn new(target: Target, sound_clock: SoundClock) -> Self {
         Self {
             target,
+            sound_clock,
             with_sound: false,
-            audible: false,
+            sound_end_s: None,
+            missing_sound_ms: 0.0,
+            sound_has_holes: false,
             video: Edge::default(),
             audio: Edge::default(),
             playhead: Playhead::default(),
@@ -185,20 +220,27 @@ impl Controller {
         self.target = target;
     }
 
-    /// Whether there is sound, which must then be in time too, and whether somebody hears it: changes of speed must
-    /// then be small.
-    pub fn set_sound(&mut self, present: bool, audible: bool) {
+    /// Whether there is sound, which must then be in time too, and of which changes of speed must be small.
+    pub fn set_sound(&mut self, present: bool) {
         self.with_sound = present;
-        self.audible = present && audible;
+    }
+
+    /// How far behind the newest picture play can begin without waiting for sound, in seconds.
+    pub fn first_wait_s(&self) -> f64 {
+        if self.with_sound { self.sound_clock.ahead_ms() / 1e3 } else { 0.0 }
+    }
+
+    /// Whether sound that ran dry would wait longer the next time, unless there is a seek.
+    pub fn sound_must_be_fetched_anew(&self) -> bool {
+        self.with_sound && self.sound_clock == SoundClock::Samples
     }
 
     /// A new media source begins: what was measured of the old one does not hold. What trouble taught stays.
     pub fn restart(&mut self) {
         *self = Self {
             with_sound: self.with_sound,
-            audible: self.audible,
             margin_ms: self.margin_ms,
-            ..Self::new(self.target)
+            ..Self::new(self.target, self.sound_clock)
         };
     }
 
@@ -209,14 +251,21 @@ impl Controller {
     }
 
     /// A live piece of sound arrived.
-    pub fn on_audio(&mut self, presentation_s: f64, now_ms: f64) {
+    pub fn on_audio(&mut self, presentation_s: f64, duration_s: f64, now_ms: f64) {
         self.audio.push(presentation_s, now_ms);
+        if let Some(end_s) = self.sound_end_s.replace(presentation_s + duration_s) {
+            let hole_ms = (presentation_s - end_s) * 1e3;
+            if hole_ms > ROUNDING_MS {
+                self.missing_sound_ms += hole_ms;
+            }
+        }
     }
 
     /// The media timeline jumped: earlier arrivals say nothing about later ones.
     pub fn on_gap(&mut self) {
         self.video.arrivals.clear();
         self.audio.arrivals.clear();
+        self.sound_end_s = None;
     }
 
     /// `currentTime` was read while playing.
@@ -224,9 +273,15 @@ impl Controller {
         self.playhead.read(position_s, now_ms, self.rate);
     }
 
-    /// The playhead was moved, or stands still.
+    /// The playhead stands still.
     pub fn on_moved(&mut self) {
         self.playhead = Playhead::default();
+    }
+
+    /// The playhead was moved: the browser's sound begins anew there.
+    pub fn on_seek(&mut self) {
+        self.on_moved();
+        self.missing_sound_ms = 0.0;
     }
 
     /// Frames were dropped unseen, or play stalled: keep farther away for a while.
@@ -250,7 +305,8 @@ impl Controller {
         if self.with_sound
             && let Some(low) = self.audio.low_ms()
         {
-            wanted = wanted.min(low - self.margin_ms - AUDIO_MARGIN_MS);
+            let room_ms = if self.sound_has_holes { MISSING_SOUND_MS } else { 0.0 };
+            wanted = wanted.min(low - self.margin_ms - self.sound_clock.ahead_ms() - room_ms);
         }
         if let (Target::FixedMs(target), Some(capture), Some(offset)) =
             (self.target, self.capture_line_ms, clock_offset_ms)
@@ -278,24 +334,31 @@ impl Controller {
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
-        if behind_ms > SEEK_BEYOND_MS {
+        let (seek_beyond_ms, dead_band_ms, fastest) = if self.with_sound {
+            (SEEK_BEYOND_MS.1, DEAD_BAND_WITH_SOUND_MS, 1.05)
+        } else {
+            (SEEK_BEYOND_MS.0, DEAD_BAND_MS, 1.25)
+        };
+        let missing = self.missing_sound_ms > MISSING_SOUND_MS && self.sound_clock == SoundClock::Samples;
+        self.sound_has_holes |= missing;
+        if behind_ms > seek_beyond_ms || missing {
             let rested = self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
             if rested && let Some(position_s) = self.wanted_position_s(now_ms, clock_offset_ms) {
-                self.last_seek_ms = Some(now_ms);
+                // Fetching the sound anew never goes back: what was seen is not shown again.
+                let position_s = position_s.max(position_s + (STEP_MS - behind_ms) / 1e3);
                 self.correcting = false;
-                self.rate = 1.0;
-                self.on_moved();
+                self.on_seek();
+                self.last_seek_ms = Some(now_ms);
                 return Action::Seek(position_s);
             }
         }
-        let limit = if self.correcting { DEAD_BAND_MS.1 } else { DEAD_BAND_MS.0 };
+        let limit = if self.correcting { dead_band_ms.1 } else { dead_band_ms.0 };
         let overshot = self.correcting && (behind_ms > 0.0) != (self.rate > 1.0);
-        if behind_ms.abs() < limit || (overshot && behind_ms.abs() < DEAD_BAND_MS.0) {
+        if behind_ms.abs() < limit || (overshot && behind_ms.abs() < dead_band_ms.0) {
             self.correcting = false;
             return self.set_rate(1.0);
         }
         self.correcting = true;
-        let fastest = if self.audible { 1.05 } else { 1.25 };
         let wanted = within(1.0 + behind_ms / CATCH_UP_MS, 0.97, fastest);
         // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
         let steps = ((wanted - 1.0) * 100.0).round();
@@ -341,6 +404,7 @@ mod tests {
                 self.pass(arrival_ms);
                 let presentation_s = f64::from(frame) * 0.04;
                 self.controller.on_video(presentation_s, (presentation_s * 1e6) as i64, arrival_ms);
+                self.controller.on_audio(presentation_s, 0.04, arrival_ms);
                 self.controller.on_position(self.position_s, arrival_ms);
                 match self.controller.decide(arrival_ms, Some(0.0)) {
                     Action::Hold => {}
@@ -366,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_small_delay_is_caught_up_by_speed_and_held() {
-        let mut plant = Plant::new(Controller::new(Target::Auto), 0.3);
+        let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.3);
         plant.run(5.0, |_| 5.0);
         assert!(plant.seeks.is_empty());
         assert!((10.0..40.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
@@ -378,16 +442,41 @@ mod tests {
 
     #[test]
     fn sound_is_hurried_by_five_percent_at_most() {
-        let mut controller = Controller::new(Target::Auto);
-        controller.set_sound(true, true);
+        let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
+        controller.set_sound(true);
         let mut plant = Plant::new(controller, 1.0);
         plant.run(3.0, |_| 5.0);
         assert!(plant.rates.iter().all(|rate| (0.97..=1.05).contains(rate)), "{:?}", plant.rates);
     }
 
     #[test]
+    fn sound_of_a_browser_that_counts_samples_is_kept_farther_away() {
+        for (clock, expected) in [(SoundClock::Samples, 190.0..260.0), (SoundClock::TimeStamps, 30.0..100.0)]
+        {
+            let mut controller = Controller::new(Target::Auto, clock);
+            controller.set_sound(true);
+            let mut plant = Plant::new(controller, 0.3);
+            plant.run(20.0, |_| 5.0);
+            assert!(expected.contains(&plant.latency_ms()), "{clock:?} {}", plant.latency_ms());
+        }
+    }
+
+    #[test]
+    fn missing_sound_is_fetched_anew_where_time_is_samples_and_only_there() {
+        for (clock, seeks) in [(SoundClock::Samples, 1), (SoundClock::TimeStamps, 0)] {
+            let mut controller = Controller::new(Target::Auto, clock);
+            controller.set_sound(true);
+            controller.on_audio(0.0, 0.02, 0.0);
+            controller.on_audio(0.09, 0.02, 90.0);
+            let mut plant = Plant::new(controller, 0.3);
+            plant.run(2.0, |_| 5.0);
+            assert_eq!(plant.seeks.len(), seeks, "{clock:?}");
+        }
+    }
+
+    #[test]
     fn a_large_delay_is_jumped_over_once() {
-        let mut plant = Plant::new(Controller::new(Target::Auto), 4.0);
+        let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 4.0);
         plant.run(6.0, |_| 5.0);
         assert_eq!(plant.seeks.len(), 1);
         assert!((0.0..40.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
@@ -395,7 +484,7 @@ mod tests {
 
     #[test]
     fn jitter_is_kept_behind() {
-        let mut plant = Plant::new(Controller::new(Target::Auto), 0.1);
+        let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.1);
         plant.run(20.0, |frame| if frame % 10 == 0 { 120.0 } else { 5.0 });
         assert!((120.0..170.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
     }
@@ -403,7 +492,7 @@ mod tests {
     #[test]
     fn a_fixed_target_is_met_from_below_and_from_above() {
         for start_s in [0.05, 0.9] {
-            let mut plant = Plant::new(Controller::new(Target::FixedMs(300.0)), start_s);
+            let mut plant = Plant::new(Controller::new(Target::FixedMs(300.0), SoundClock::Samples), start_s);
             plant.run(30.0, |_| 5.0);
             assert!((285.0..315.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
         }
@@ -411,7 +500,7 @@ mod tests {
 
     #[test]
     fn trouble_moves_away_from_the_edge_and_is_forgotten_slowly() {
-        let mut controller = Controller::new(Target::Auto);
+        let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
         controller.on_trouble(40.0);
         let mut plant = Plant::new(controller, 0.05);
         plant.run(6.0, |_| 5.0);
@@ -434,7 +523,7 @@ mod tests {
     proptest! {
         #[test]
         fn drift_of_the_camera_clock_is_followed_without_a_jump(drift_ppm in -300.0f64..300.0) {
-            let mut plant = Plant::new(Controller::new(Target::Auto), 0.05);
+            let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.05);
             plant.run(60.0, |frame| 5.0 + 30.0 + f64::from(frame) * 0.04 * drift_ppm / 1e3);
             let expected = 35.0 + 60.0 * drift_ppm / 1e3;
             prop_assert!((plant.latency_ms() - expected).abs() < 45.0, "{} {expected}", plant.latency_ms());
@@ -443,7 +532,7 @@ mod tests {
 
         #[test]
         fn rates_stay_within_their_bounds(delays in proptest::collection::vec(0.0f64..900.0, 50..150)) {
-            let mut plant = Plant::new(Controller::new(Target::Auto), 0.5);
+            let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.5);
             plant.run(8.0, |frame| delays[frame as usize % delays.len()]);
             prop_assert!(plant.rates.iter().all(|rate| (0.97..=1.25).contains(rate)));
         }

@@ -9,11 +9,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use js_sys::{Function, Uint8Array};
+use js_sys::{Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{HtmlMediaElement, HtmlVideoElement};
 
-use crate::latency::Target;
+use crate::latency::{SoundClock, Target};
 use crate::mse::{Source, Told, buffered_s, codecs};
 use crate::session::{Command, Config, Event, Facts, Session};
 use crate::transport::{Message, Transport};
@@ -97,8 +97,14 @@ impl Player {
         target_ms: f64,
         listener: Function,
     ) -> Player {
-        let config =
-            Config { stream, codecs: codecs(), muted: video.muted(), autoplay, target: target(target_ms) };
+        let config = Config {
+            stream,
+            codecs: codecs(),
+            muted: video.muted(),
+            autoplay,
+            target: target(target_ms),
+            sound_clock: sound_clock(&video),
+        };
         let shell = Rc::new(Shell {
             session: RefCell::new(Session::new(config)),
             video,
@@ -203,6 +209,12 @@ impl Drop for Player {
     fn drop(&mut self) {
         self.destroy();
     }
+}
+
+/// No standard says it. The browsers that count the bytes of sound decoded are those that count samples.
+fn sound_clock(video: &HtmlVideoElement) -> SoundClock {
+    let counts = Reflect::has(video, &"webkitAudioDecodedByteCount".into()).unwrap_or(true);
+    if counts { SoundClock::Samples } else { SoundClock::TimeStamps }
 }
 
 fn target(ms: f64) -> Target {

@@ -1,15 +1,16 @@
 //! The whole player as a state machine: events and the time go in, commands come out.
 //!
 //! Here: connecting, subscribing, and which stream of bytes belongs to which MediaSource. How the picture is placed
-//! and kept at the live edge is in `session/play.rs`. No clock, no timer, no random numbers, no browser.
+//! and kept at the live edge is in `session/play.rs`; what the server says is read in `session/server.rs`. No clock, no timer, no random numbers, no browser.
 //!
 //! Invariant: every event is either of the present connection and MediaSource or ignored, and whatever happens, a
 //! later `Tick` leads back to a connection, a subscription and a picture, unless a fatal error was told.
 
 mod events;
 mod play;
+mod server;
 
-use sightline_wire::{ClientMessage, ErrorCode, Header, Kind, ServerMessage, Track, VERSIONS};
+use sightline_wire::{ClientMessage, VERSIONS};
 
 pub use events::{Command, Config, Event, Facts, Notice, Problem, State};
 
@@ -97,7 +98,7 @@ impl<P: Clone> Session<P> {
     /// A session that waits for [`Event::Started`].
     pub fn new(config: Config) -> Self {
         Self {
-            play: Playback::new(config.target),
+            play: Playback::new(config.target, config.sound_clock),
             wants_play: config.autoplay,
             config,
             out: Vec::new(),
@@ -343,98 +344,6 @@ impl<P: Clone> Session<P> {
         self.trouble =
             Some(State { state: "error", code: code.into(), reason: message.clone(), since_us: None });
         self.notify(Notice::Error(Problem { code: code.into(), message, fatal: true, retryable: false }));
-    }
-
-    // ---- what the server says
-
-    fn on_message(&mut self, message: ServerMessage) {
-        match message {
-            ServerMessage::Welcome { time_us, .. } => self.clock.on_welcome(time_us, self.now_ms),
-            ServerMessage::Pong { client_time_ms, time_us } => {
-                self.clock.on_pong(client_time_ms, time_us, self.now_ms);
-            }
-            ServerMessage::Subscribed { stream, number } if stream == self.config.stream => {
-                self.unanswered = self.unanswered.saturating_sub(1);
-                if self.unanswered == 0 && !self.parked {
-                    self.number = Some(number);
-                    self.trouble = None;
-                }
-            }
-            ServerMessage::Tracks { number, epoch, catch_up_sequence, tracks }
-                if self.number == Some(number) =>
-            {
-                self.on_tracks(epoch, catch_up_sequence, tracks);
-            }
-            ServerMessage::Online { number } if self.number == Some(number) => self.trouble = None,
-            ServerMessage::Offline { number, since_time_us, code, reason } if self.number == Some(number) => {
-                // A camera that is being connected to for the first time is not "offline since now".
-                let state = if code == "connecting" { "connecting" } else { "offline" };
-                self.trouble = Some(State { state, code, reason, since_us: Some(since_time_us) });
-            }
-            ServerMessage::Dropped { number, frames } if self.number == Some(number) => {
-                self.counters.server_dropped_frames =
-                    self.counters.server_dropped_frames.saturating_add(frames);
-                self.play.controller.on_gap();
-            }
-            ServerMessage::Error { code, message, retryable, stream }
-                if stream.as_ref().is_none_or(|stream| *stream == self.config.stream) =>
-            {
-                self.on_error(code, message, retryable);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_error(&mut self, code: ErrorCode, message: String, retryable: bool) {
-        let name = crate::message::error_name(code);
-        match code {
-            ErrorCode::UnsupportedVersion | ErrorCode::UnsupportedCodec => return self.stop(name, message),
-            ErrorCode::UnknownStream | ErrorCode::TooMany => {
-                // Somebody may add the stream, or leave: ask again, for as long as it takes.
-                self.unanswered = self.unanswered.saturating_sub(1);
-                self.ask_again_in_ms = Some(ASK_AGAIN_MS);
-                let told = self.trouble.as_ref().is_some_and(|trouble| trouble.code == name);
-                self.trouble = Some(State {
-                    state: "error",
-                    code: name.into(),
-                    reason: message.clone(),
-                    since_us: None,
-                });
-                if told {
-                    return;
-                }
-            }
-            _ => {}
-        }
-        self.notify(Notice::Error(Problem { code: name.into(), message, fatal: false, retryable }));
-    }
-
-    fn on_tracks(&mut self, epoch: u32, catch_up_sequence: Option<u32>, tracks: Vec<Track>) {
-        let (mut tracks, sound): (Vec<_>, Vec<_>) = tracks.into_iter().partition(Track::is_video);
-        tracks.extend(sound);
-        if !self.play.fits(&tracks) && self.play.has_media() {
-            self.hold_and_forget();
-            self.open_source();
-        }
-        let buffers = self.play.on_tracks(epoch, catch_up_sequence, tracks, self.config.muted);
-        self.out.extend(buffers);
-    }
-
-    fn on_fragment(&mut self, header: &Header, payload: P, bytes: usize, position_s: Option<f64>) {
-        self.counters.bytes += bytes as f64;
-        self.counters.fragments = self.counters.fragments.saturating_add(1);
-        if self.number != Some(header.number) || header.epoch != self.play.epoch() {
-            return;
-        }
-        let Some(track) = self.play.track_of(header.track) else { return };
-        self.play.bits.push(bytes as f64 * 8.0, self.now_ms);
-        if !self.play.queues[track].push(payload, bytes) {
-            return self.rebuild("the browser does not take the bytes", 0.5);
-        }
-        if header.kind == Kind::Media {
-            self.on_media(track, header, position_s);
-        }
-        self.operate(track);
     }
 
     // ---- time

@@ -5,7 +5,7 @@
 //! things must hold for every seed: it never ends stuck, and it never stays more than 1.5 s behind for 5 s.
 
 use sightline_player::append::{Failure, Operation};
-use sightline_player::latency::Target;
+use sightline_player::latency::{SoundClock, Target};
 use sightline_player::session::{Command, Config, Event, Facts, Session};
 use sightline_wire::{Header, Kind, Media, ServerMessage, Track};
 
@@ -95,6 +95,7 @@ impl Simulation {
             muted: true,
             autoplay: true,
             target: Target::Auto,
+            sound_clock: SoundClock::Samples,
         };
         Self {
             world,

@@ -4,7 +4,7 @@ use sightline_wire::Header;
 
 use crate::append::{Failure, Operation};
 use crate::json::{Object, number_text};
-use crate::latency::Target;
+use crate::latency::{SoundClock, Target};
 use crate::stats::Stats;
 
 /// What a session is made for.
@@ -20,6 +20,8 @@ pub struct Config {
     pub autoplay: bool,
     /// How far behind to play.
     pub target: Target,
+    /// What this browser takes for the time of the sound.
+    pub sound_clock: SoundClock,
 }
 
 /// What happened. `P` is a payload: opaque to the session.

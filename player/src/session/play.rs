@@ -1,5 +1,7 @@
 //! The picture: which bytes go to which SourceBuffer, where play begins, and how it is kept at the live edge.
 
+mod care;
+
 use std::collections::VecDeque;
 
 use sightline_wire::{Header, Track};
@@ -7,9 +9,9 @@ use sightline_wire::{Header, Track};
 use super::{Command, Event, Facts, Notice, Problem, Session};
 use crate::append::{Failure, History, Queue, Verdict};
 use crate::clock::ServerClock;
-use crate::latency::{Action, Controller, Target};
+use crate::latency::{Action, Controller, SoundClock, Target};
 use crate::stats::{Stats, Window};
-use crate::watchdog::{Look, STALL_MS, Step, Watchdog};
+use crate::watchdog::Watchdog;
 use crate::within;
 
 /// Pictures remembered to find the capture time of the one on the screen.
@@ -20,9 +22,6 @@ const HISTORY_REST_MS: f64 = 80.0;
 
 /// A step in the timeline that is a gap and not jitter, in seconds.
 const GAP_S: f64 = 1.0;
-
-/// What a dropped picture and a stall add to the margin, in milliseconds.
-const TROUBLE_MS: (f64, f64) = (5.0, 30.0);
 
 /// Time between two `stats` notices, in milliseconds.
 const STATS_EVERY_MS: f64 = 1_000.0;
@@ -72,6 +71,8 @@ pub(super) struct Playback<P> {
     facts: Facts,
     first_frame_ms: Option<f64>,
     shown_ms: Option<f64>,
+    /// When the playhead was last moved.
+    moved_ms: f64,
     latency: Window,
     wait: Window,
     gaps: Window,
@@ -79,9 +80,9 @@ pub(super) struct Playback<P> {
 }
 
 impl<P: Clone> Playback<P> {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: Target, sound_clock: SoundClock) -> Self {
         Self {
-            controller: Controller::new(target),
+            controller: Controller::new(target, sound_clock),
             queues: Vec::new(),
             bits: Window::default(),
             ticked_ms: 0.0,
@@ -105,6 +106,7 @@ impl<P: Clone> Playback<P> {
             facts: Facts::default(),
             first_frame_ms: None,
             shown_ms: None,
+            moved_ms: 0.0,
             latency: Window::default(),
             wait: Window::default(),
             gaps: Window::default(),
@@ -142,6 +144,13 @@ impl<P: Clone> Playback<P> {
             && self.tracks.iter().zip(tracks).all(|(old, new)| old.is_video() == new.is_video())
     }
 
+    /// Where play should begin: at the newest picture, or as far behind it as its sound needs.
+    fn first_s(&self) -> Option<f64> {
+        let newest_s = self.appended_s?;
+        let begins_s = self.history.begins_s().unwrap_or(newest_s);
+        Some((newest_s - self.controller.first_wait_s()).max(begins_s).min(newest_s))
+    }
+
     fn is_history(&self, sequence: u32) -> bool {
         // Sequence numbers wrap: the difference tells which comes first.
         self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
@@ -153,7 +162,6 @@ impl<P: Clone> Playback<P> {
         epoch: u32,
         catch_up_sequence: Option<u32>,
         tracks: Vec<Track>,
-        muted: bool,
     ) -> Option<Command<Q>> {
         self.epoch = epoch;
         if self.buffers_added {
@@ -169,7 +177,7 @@ impl<P: Clone> Playback<P> {
             self.history_whole = catch_up_sequence.is_none();
         }
         self.tracks = tracks;
-        self.controller.set_sound(self.has_audio(), !muted);
+        self.controller.set_sound(self.has_audio());
         self.add_buffers()
     }
 
@@ -183,7 +191,7 @@ impl<P: Clone> Playback<P> {
 
     /// Everything of the present MediaSource is void.
     fn forget(&mut self) {
-        let old = std::mem::replace(self, Self::new(Target::Auto));
+        let old = std::mem::replace(self, Self::new(Target::Auto, SoundClock::Samples));
         self.controller = old.controller;
         self.controller.restart();
         self.bits = old.bits;
@@ -329,7 +337,8 @@ impl<P: Clone> Session<P> {
         play.arrived_ms = now_ms;
         if !play.tracks[track].is_video() {
             if !history {
-                play.controller.on_audio(presentation_s, now_ms);
+                let duration_s = f64::from(header.duration_ticks) / timescale;
+                play.controller.on_audio(presentation_s, duration_s, now_ms);
             }
             return;
         }
@@ -361,12 +370,16 @@ impl<P: Clone> Session<P> {
     /// Chooses where play begins: once, at the newest picture, when everything up to it is appended.
     fn place(&mut self) {
         let play = &mut self.play;
-        let Some(appended_s) = play.appended_s else { return };
         if play.phase != Phase::Filling || !play.history_whole || play.newest_s > play.appended_s {
             return;
         }
+        // Before all init segments are taken there is nothing to seek in: Firefox then begins at the oldest picture.
+        if play.queues.iter().any(|queue| !queue.has_appended()) {
+            return;
+        }
+        let Some(first_s) = play.first_s() else { return };
         play.phase = Phase::Placed;
-        self.out.push(Command::Seek(appended_s));
+        self.move_to(first_s);
         if self.wants_play {
             self.out.push(Command::Play);
         }
@@ -384,8 +397,21 @@ impl<P: Clone> Session<P> {
 
     fn jump(&mut self, to_s: f64) {
         self.counters.seeks = self.counters.seeks.saturating_add(1);
-        self.play.controller.on_moved();
+        self.move_to(to_s);
+    }
+
+    fn move_to(&mut self, to_s: f64) {
+        self.play.controller.on_seek();
+        self.play.moved_ms = self.now_ms;
         self.out.push(Command::Seek(to_s));
+    }
+
+    /// Goes to where play should be, if that is ahead.
+    fn catch_up(&mut self) {
+        let wanted_s = self.play.controller.wanted_position_s(self.now_ms, self.clock.offset_ms());
+        if wanted_s.is_some_and(|wanted_s| wanted_s > self.play.facts.position_s) {
+            self.seek_to_live();
+        }
     }
 
     fn steer(&mut self, position_s: Option<f64>) {
@@ -430,94 +456,5 @@ impl<P: Clone> Session<P> {
             self.play.first_frame_ms.get_or_insert(since_start_ms);
             self.notify(Notice::Hold(false));
         }
-    }
-
-    /// Looks after the picture, some ten times a second.
-    pub(super) fn watch(&mut self, facts: Facts, random: f64) {
-        let now_ms = self.now_ms;
-        let play = &mut self.play;
-        if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
-            play.history_whole = true;
-        }
-        let dropped = facts.dropped_frames.saturating_sub(play.facts.dropped_frames);
-        let seen = facts.total_frames.saturating_sub(play.facts.total_frames);
-        let moved = facts.moving && facts.position_s > play.facts.position_s;
-        play.facts = facts;
-        if play.phase == Phase::Playing && dropped > 0 && !self.hidden {
-            play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped));
-        }
-        if moved && seen > 0 {
-            self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
-        }
-        self.place();
-        if self.play.is_playing() {
-            let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
-            self.steer(position_s);
-        }
-        self.trim();
-        self.guard(random);
-        self.play.stats_in_ms -= 100.0;
-        if self.play.stats_in_ms <= 0.0 {
-            self.tell_stats();
-        }
-    }
-
-    fn trim(&mut self) {
-        if let Some(cut_s) = self.play.history.trim(self.play.facts.position_s)
-            && self.play.is_playing()
-        {
-            for track in 0..self.play.queues.len() {
-                self.play.queues[track].remove_before(cut_s);
-                self.operate(track);
-            }
-        }
-    }
-
-    fn guard(&mut self, random: f64) {
-        let online = self.link == super::Link::Up && self.number.is_some() && self.state() != "offline";
-        let play = &mut self.play;
-        let look = Look {
-            position_s: play.facts.position_s,
-            total_frames: play.facts.total_frames,
-            buffered_s: play.facts.buffered_s.clone(),
-            should_move: online && self.wants_play && !self.hidden && !self.parked && play.newest_s.is_some(),
-            placed: play.phase != Phase::Filling,
-            newest_s: play.newest_s,
-            frame_ms: play.frame_ms,
-        };
-        let step = play.watchdog.look(&look, self.now_ms);
-        let still = play.watchdog.still_ms() > STALL_MS.max(play.frame_ms * 2.0) && play.is_playing();
-        if still && !std::mem::replace(&mut play.stalled, still) {
-            self.counters.stalls += 1;
-            play.controller.on_trouble(TROUBLE_MS.1);
-        }
-        play.stalled = still;
-        match step {
-            None => {}
-            Some(Step::Nudge(to_s)) => {
-                self.counters.nudges += 1;
-                self.play.controller.on_moved();
-                self.out.push(Command::Seek(to_s));
-            }
-            Some(Step::SeekToLive) => {
-                "the picture stood still: jumped".clone_into(&mut self.last_trouble);
-                self.seek_to_live();
-            }
-            Some(Step::Rebuild) => self.rebuild("the picture stood still", random),
-            Some(Step::Reconnect) => self.lost("the picture stood still", random),
-        }
-    }
-
-    fn tell_stats(&mut self) {
-        self.play.stats_in_ms = STATS_EVERY_MS;
-        for window in [&mut self.play.latency, &mut self.play.wait, &mut self.play.gaps, &mut self.play.bits]
-        {
-            window.expire(self.now_ms);
-        }
-        let stats = self.stats();
-        if let Some(ms) = stats.latency_ms {
-            self.notify(Notice::Latency(ms));
-        }
-        self.notify(Notice::Stats(Box::new(stats)));
     }
 }

@@ -1,7 +1,8 @@
-use sightline_wire::{Header, Kind, Media, ServerMessage, Track};
+use sightline_wire::{ErrorCode, Header, Kind, Media, ServerMessage, Track};
 
 use super::*;
 use crate::append::Operation;
+use crate::latency::SoundClock;
 
 fn session() -> Session<u32> {
     Session::new(Config {
@@ -10,6 +11,7 @@ fn session() -> Session<u32> {
         muted: true,
         autoplay: true,
         target: Target::Auto,
+        sound_clock: SoundClock::Samples,
     })
 }
 

@@ -1,0 +1,110 @@
+//! Looking after the picture while it plays: what is trimmed, what a standstill leads to, and when figures are told.
+//!
+//! Invariant: nothing here runs but from a tick, so a page that sleeps is not looked after and not misjudged either.
+
+use super::super::{Facts, Link, Notice, Session};
+use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
+use crate::watchdog::{Look, STALL_MS, Step};
+
+/// What a dropped picture and a stall add to the margin, in milliseconds.
+const TROUBLE_MS: (f64, f64) = (5.0, 30.0);
+
+/// Pictures that a seek skips are counted as dropped for so long after it, in milliseconds.
+const SETTLE_MS: f64 = 1_000.0;
+
+impl<P: Clone> Session<P> {
+    /// Looks after the picture, some ten times a second.
+    pub(in super::super) fn watch(&mut self, facts: Facts, random: f64) {
+        let now_ms = self.now_ms;
+        let play = &mut self.play;
+        if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
+            play.history_whole = true;
+        }
+        let dropped = facts.dropped_frames.saturating_sub(play.facts.dropped_frames);
+        let seen = facts.total_frames.saturating_sub(play.facts.total_frames);
+        let moved = facts.moving && facts.position_s > play.facts.position_s;
+        play.facts = facts;
+        let settled = now_ms - play.moved_ms > SETTLE_MS;
+        if play.phase == Phase::Playing && dropped > 0 && settled && !self.hidden {
+            play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped));
+        }
+        if moved && seen > 0 {
+            self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
+        }
+        self.place();
+        if self.play.is_playing() {
+            let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
+            self.steer(position_s);
+        }
+        self.trim();
+        self.guard(random);
+        self.play.stats_in_ms -= 100.0;
+        if self.play.stats_in_ms <= 0.0 {
+            self.tell_stats();
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Some(cut_s) = self.play.history.trim(self.play.facts.position_s)
+            && self.play.is_playing()
+        {
+            for track in 0..self.play.queues.len() {
+                self.play.queues[track].remove_before(cut_s);
+                self.operate(track);
+            }
+        }
+    }
+
+    fn guard(&mut self, random: f64) {
+        let online = self.link == Link::Up && self.number.is_some() && self.state() != "offline";
+        let play = &mut self.play;
+        let look = Look {
+            position_s: play.facts.position_s,
+            total_frames: play.facts.total_frames,
+            buffered_s: play.facts.buffered_s.clone(),
+            should_move: online && self.wants_play && !self.hidden && !self.parked && play.newest_s.is_some(),
+            placed: play.phase != Phase::Filling,
+            newest_s: play.newest_s,
+            frame_ms: play.frame_ms,
+        };
+        let step = play.watchdog.look(&look, self.now_ms);
+        let still = play.watchdog.still_ms() > STALL_MS.max(play.frame_ms * 2.0) && play.is_playing();
+        if still && !std::mem::replace(&mut play.stalled, still) {
+            self.counters.stalls += 1;
+            play.controller.on_trouble(TROUBLE_MS.1);
+        }
+        let resumed = play.stalled && !still && play.is_playing();
+        play.stalled = still;
+        if resumed && play.controller.sound_must_be_fetched_anew() {
+            self.catch_up();
+        }
+        match step {
+            None => {}
+            Some(Step::Nudge(to_s)) => {
+                self.counters.nudges += 1;
+                // Firefox may have had nothing to seek in when the first place was chosen, and stands at the start.
+                let first_s = self.play.first_s().filter(|_| self.play.phase == Phase::Placed);
+                self.move_to(first_s.map_or(to_s, |first_s| first_s.max(to_s)));
+            }
+            Some(Step::SeekToLive) => {
+                "the picture stood still: jumped".clone_into(&mut self.last_trouble);
+                self.seek_to_live();
+            }
+            Some(Step::Rebuild) => self.rebuild("the picture stood still", random),
+            Some(Step::Reconnect) => self.lost("the picture stood still", random),
+        }
+    }
+
+    fn tell_stats(&mut self) {
+        self.play.stats_in_ms = STATS_EVERY_MS;
+        for window in [&mut self.play.latency, &mut self.play.wait, &mut self.play.gaps, &mut self.play.bits]
+        {
+            window.expire(self.now_ms);
+        }
+        let stats = self.stats();
+        if let Some(ms) = stats.latency_ms {
+            self.notify(Notice::Latency(ms));
+        }
+        self.notify(Notice::Stats(Box::new(stats)));
+    }
+}
