@@ -23,6 +23,9 @@ const HISTORY_REST_MS: f64 = 80.0;
 /// A step in the timeline that is a gap and not jitter, in seconds.
 const GAP_S: f64 = 1.0;
 
+/// How long a page and a decoder are busy with themselves after the first picture, in milliseconds.
+const STARTING_MS: f64 = 500.0;
+
 /// Time between two `stats` notices, in milliseconds.
 const STATS_EVERY_MS: f64 = 1_000.0;
 
@@ -73,6 +76,8 @@ pub(super) struct Playback<P> {
     shown_ms: Option<f64>,
     /// When the playhead was last moved.
     moved_ms: f64,
+    /// When to forget what was measured while the page was starting.
+    measure_anew_ms: Option<f64>,
     latency: Window,
     wait: Window,
     gaps: Window,
@@ -107,6 +112,7 @@ impl<P: Clone> Playback<P> {
             first_frame_ms: None,
             shown_ms: None,
             moved_ms: 0.0,
+            measure_anew_ms: None,
             latency: Window::default(),
             wait: Window::default(),
             gaps: Window::default(),
@@ -452,6 +458,7 @@ impl<P: Clone> Session<P> {
             self.play.phase = Phase::Playing;
             // While a page and a decoder start, messages are handled late: that says nothing about the network.
             self.play.controller.on_gap();
+            self.play.measure_anew_ms = Some(self.now_ms + STARTING_MS);
             let since_start_ms = self.now_ms - self.started_ms;
             self.play.first_frame_ms.get_or_insert(since_start_ms);
             self.notify(Notice::Hold(false));

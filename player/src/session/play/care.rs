@@ -20,6 +20,10 @@ impl<P: Clone> Session<P> {
         if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
             play.history_whole = true;
         }
+        if play.measure_anew_ms.is_some_and(|at_ms| now_ms >= at_ms) {
+            play.measure_anew_ms = None;
+            play.controller.on_gap();
+        }
         let dropped = facts.dropped_frames.saturating_sub(play.facts.dropped_frames);
         let seen = facts.total_frames.saturating_sub(play.facts.total_frames);
         let moved = facts.moving && facts.position_s > play.facts.position_s;
