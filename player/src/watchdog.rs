@@ -46,6 +46,10 @@ pub const STALL_MS: f64 = 250.0;
 /// How much a range may end before the playhead is taken to be at its end, in seconds.
 const AT_END_S: f64 = 0.1;
 
+/// The same when it has stood still for [`STALL_MS`]: Chromium does not start on less than 200 ms of sound, nor go on,
+/// after it ran dry, on less than 400 ms, and waits at such a hole for ever.
+const BEFORE_END_S: f64 = 0.5;
+
 const SEEK_AFTER_MS: f64 = 1_500.0;
 const REBUILD_AFTER_MS: f64 = 3_500.0;
 const RECONNECT_AFTER_MS: f64 = 7_000.0;
@@ -90,7 +94,8 @@ impl Watchdog {
         }
         self.still_ms += passed_ms;
         if look.placed
-            && let Some(start_s) = after_hole(look)
+            && let Some(start_s) =
+                after_hole(look, if self.still_ms > STALL_MS { BEFORE_END_S } else { AT_END_S })
         {
             return Some(Step::Nudge(start_s));
         }
@@ -134,14 +139,14 @@ impl Watchdog {
 }
 
 /// Where the next range begins, when the playhead is at the end of one or in none.
-fn after_hole(look: &Look) -> Option<f64> {
+fn after_hole(look: &Look, at_end_s: f64) -> Option<f64> {
     let at = look.position_s;
     let room_s = look
         .buffered_s
         .iter()
         .find(|range| range.0 <= at + 0.01 && range.1 >= at)
         .map_or(0.0, |range| range.1 - at);
-    if room_s > AT_END_S {
+    if room_s > at_end_s {
         return None;
     }
     look.buffered_s.iter().map(|range| range.0).find(|&start| start > at + 0.01).map(|start| start + 0.001)
@@ -198,6 +203,14 @@ mod tests {
         look.buffered_s = vec![(0.0, 5.05), (8.0, 9.2)];
         let steps = watch(&mut Watchdog::default(), (0..2).map(|_| look.clone()));
         assert_eq!(steps, [(100, Step::Nudge(8.001))]);
+    }
+
+    #[test]
+    fn a_hole_ahead_that_keeps_play_from_starting_is_nudged_over_after_a_stall() {
+        let mut look = still(9.0);
+        look.buffered_s = vec![(0.0, 5.2), (8.0, 9.2)];
+        let steps = watch(&mut Watchdog::default(), (0..4).map(|_| look.clone()));
+        assert_eq!(steps, [(300, Step::Nudge(8.001))]);
     }
 
     #[test]
