@@ -1,6 +1,6 @@
 //! The one HTTP server: pages, API, operations, and the door to the WebSocket.
 //!
-//! Invariant: every request passes [`guard`] before anything answers it.
+//! Invariant: every request passes `guard` before anything answers it.
 
 mod api;
 mod assets;
