@@ -14,8 +14,8 @@ video,canvas{position:absolute;inset:0;width:100%;height:100%;object-fit:var(--s
 canvas{pointer-events:none;background:none}
 p{position:absolute;inset:0;margin:0;display:grid;place-content:center;text-align:center;padding:1em;color:#d7dde4;
  font:500 clamp(13px,2.2vw,17px)/1.45 system-ui,sans-serif;text-wrap:balance;white-space:pre-line;pointer-events:none;opacity:0;
- background:radial-gradient(#0009,#000b);transition:opacity .2s}
-p.on{opacity:1}
+ visibility:hidden;background:radial-gradient(#0009,#000b);transition:opacity .2s,visibility .2s}
+p.on{opacity:1;visibility:visible}
 p.late{transition-delay:.7s}
 button{position:absolute;inset:0;margin:auto;width:4.5em;height:4.5em;border:0;border-radius:50%;background:#fffd;color:#111;
  font:600 15px system-ui,sans-serif;cursor:pointer}
@@ -139,6 +139,11 @@ export class SightlinePlayer extends HTMLElement {
     const hidden = () => this.#player?.setHidden(document.hidden);
     document.addEventListener('visibilitychange', hidden, { signal });
     window.addEventListener('online', () => this.#player?.networkBack(), { signal });
+    // A page that is left may be kept for the way back, and its sockets with it: nobody would read them.
+    window.addEventListener('pagehide', () => {
+      this.destroy();
+      window.addEventListener('pageshow', () => this.isConnected && this.#restart(), { once: true });
+    }, { signal });
     hidden();
   }
 

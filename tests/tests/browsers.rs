@@ -48,6 +48,7 @@ in_both_browsers![
     a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
     a_restarted_proxy_is_found_again_without_a_reload,
     twenty_reloads_leave_nothing_behind,
+    a_page_that_is_come_back_to_plays_again,
     the_embed_script_works_on_a_page_of_another_origin,
     the_demo_plays_on_the_wall,
 ];
@@ -243,6 +244,21 @@ fn twenty_reloads_leave_nothing_behind(browser: &Browser) -> Result<()> {
     let grown = proxy.resident_kib()?.saturating_sub(resident_kib);
     assert!(grown < 8 * 1024, "grown by {grown} KiB");
     Ok(())
+}
+
+fn a_page_that_is_come_back_to_plays_again(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    page.wait_for_pictures(1, 1)?;
+    page.go("about:blank")?;
+    wait::until("the viewer to be gone", || {
+        (proxy.metric("sightline_viewers", &[]).ok().flatten()? == 0.0).then_some(())
+    })?;
+    page.evaluate("void setTimeout(() => history.back())")?;
+    page.wait_for("the page to be back", &format!("location.pathname === '/embed/cam' && !!{PLAYER}"))?;
+    assert_live(&page)?;
+    wait_for_element(&page, "live")
 }
 
 fn the_embed_script_works_on_a_page_of_another_origin(browser: &Browser) -> Result<()> {
