@@ -47,6 +47,12 @@ impl Process {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// All it has written, once it has ended: the threads that collect may still be reading what is left in its pipes.
+    pub fn whole_log(&self) -> Result<String> {
+        wait::until("the end of the output", || (Arc::strong_count(&self.lines) == 1).then_some(()))?;
+        Ok(self.log())
+    }
+
     /// Waits for a line from which `find` gets something; an early end is an error that shows the log.
     pub fn wait_for_line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = wait::until(what, || {

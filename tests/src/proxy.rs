@@ -54,14 +54,7 @@ pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Fi
     let mut process = Process::start(command()?.args(arguments))?;
     let status =
         process.wait(Duration::from_secs(30)).with_context(|| format!("it said:\n{}", process.log()))?;
-    // The collecting threads may still be reading what the ended process left in its pipes.
-    let mut output = String::new();
-    wait::until("the output's last line", || {
-        let now = process.log();
-        let settled = now == output;
-        output = now;
-        settled.then_some(())
-    })?;
+    let output = process.whole_log()?;
     Ok(Finished { code: status.code(), output })
 }
 
