@@ -29,8 +29,13 @@ const DEAD_BAND_WITH_SOUND_MS: (f64, f64) = (28.0, 6.0);
 /// Bounds of the margin, in milliseconds.
 const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 
-/// How fast the margin that trouble has added goes away, in milliseconds a second.
+/// How fast the margin that trouble has added goes away: this many milliseconds a second, and by a factor of e in this
+/// many seconds. What comes back brings its margin back; a hiccup of the machine is over soon.
 const MARGIN_DECAY_MS_PER_S: f64 = 0.4;
+const MARGIN_DECAY_S: f64 = 10.0;
+
+/// The most that one look at the picture adds to the margin, in milliseconds: a burst is one trouble, not many.
+const MARGIN_STEP_MS: f64 = 30.0;
 
 /// So much missing sound is played over before the sound is fetched anew, in milliseconds.
 const MISSING_SOUND_MS: f64 = 60.0;
@@ -200,7 +205,7 @@ impl Controller {
 
     /// Frames were dropped unseen, or play stalled: keep farther away for a while.
     pub fn on_trouble(&mut self, add_ms: f64) {
-        self.margin_ms = (self.margin_ms + add_ms).min(MARGIN_MS.1);
+        self.margin_ms = (self.margin_ms + add_ms.min(MARGIN_STEP_MS)).min(MARGIN_MS.1);
     }
 
     /// How far in time the fragments are kept to arrive, in milliseconds.
@@ -244,7 +249,8 @@ impl Controller {
     pub fn decide(&mut self, now_ms: f64, clock_offset_ms: Option<f64>) -> Action {
         let passed_s = self.margin_at_ms.map_or(0.0, |at| within(now_ms - at, 0.0, 1e3) / 1e3);
         self.margin_at_ms = Some(now_ms);
-        self.margin_ms = (self.margin_ms - passed_s * MARGIN_DECAY_MS_PER_S).max(MARGIN_MS.0);
+        let decay_ms_per_s = MARGIN_DECAY_MS_PER_S + (self.margin_ms - MARGIN_MS.0) / MARGIN_DECAY_S;
+        self.margin_ms = (self.margin_ms - passed_s * decay_ms_per_s).max(MARGIN_MS.0);
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
@@ -415,12 +421,22 @@ mod tests {
     #[test]
     fn trouble_moves_away_from_the_edge_and_is_forgotten_slowly() {
         let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
-        controller.on_trouble(40.0);
+        controller.on_trouble(30.0);
+        controller.on_trouble(30.0);
         let mut plant = Plant::new(controller, 0.05);
-        plant.run(6.0, |_| 5.0);
-        assert!((45.0..75.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
-        plant.run(60.0, |_| 5.0);
+        plant.run(3.0, |_| 5.0);
+        assert!((45.0..80.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+        plant.run(30.0, |_| 5.0);
         assert!(plant.latency_ms() < 40.0, "{}", plant.latency_ms());
+    }
+
+    #[test]
+    fn a_burst_of_dropped_pictures_is_one_trouble() {
+        let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
+        controller.on_trouble(5.0 * 60.0);
+        let mut plant = Plant::new(controller, 0.05);
+        plant.run(3.0, |_| 5.0);
+        assert!(plant.latency_ms() < 70.0, "{}", plant.latency_ms());
     }
 
     #[test]

@@ -29,7 +29,9 @@ impl<P: Clone> Session<P> {
         let moved = facts.moving && facts.position_s > play.facts.position_s;
         play.facts = facts;
         let settled = now_ms - play.moved_ms > SETTLE_MS;
-        if play.phase == Phase::Playing && dropped > 0 && settled && !self.hidden {
+        // Played faster than they come, some pictures are left out, late or not.
+        let hurried = play.controller.rate() > 1.0;
+        if play.phase == Phase::Playing && dropped > 0 && settled && !hurried && !self.hidden {
             play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped));
         }
         if moved && seen > 0 {
