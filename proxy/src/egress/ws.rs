@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    hub::{Cursor, Epoch, Fault, Hub, Item, State, unix_time_us},
+    hub::{self, Cursor, Epoch, Fault, Hub, Item, State, unix_time_us},
     media::{Media, Track},
     metrics::Metrics,
 };
@@ -364,7 +364,7 @@ impl Viewer {
 
     async fn unknown(&mut self, name: &str) -> Result<(), End> {
         let name = cut(name, MAX_ERROR_LEN);
-        let message = format!("no stream is called {name:?}; the names are listed at /api/v1/streams");
+        let message = hub::unknown_stream(&name);
         let code = ErrorCode::UnknownStream;
         self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) }).await
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Server;
 use crate::{
-    hub::Stream,
+    hub::{self, Stream},
     media::{Media, Track},
 };
 
@@ -109,8 +109,7 @@ pub(super) async fn openapi() -> Response {
 
 pub(super) fn unknown_stream(name: &str) -> Response {
     let name: String = name.chars().take(64).collect();
-    let message = format!("no stream is called {name:?}; the names are listed at /api/v1/streams");
-    error(StatusCode::NOT_FOUND, "unknown_stream", &message)
+    error(StatusCode::NOT_FOUND, "unknown_stream", &hub::unknown_stream(&name))
 }
 
 /// An error as this API gives it.

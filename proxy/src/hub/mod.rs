@@ -24,6 +24,11 @@ pub struct Hub {
     streams: BTreeMap<StreamName, Arc<Stream>>,
 }
 
+/// What is said, in every protocol, to whoever asks for a stream there is not. `name` comes from a peer: cut it first.
+pub fn unknown_stream(name: &str) -> String {
+    format!("no stream is called {name:?}; the names are listed at /api/v1/streams")
+}
+
 impl Hub {
     /// A hub of streams with these names; `true` stands for a stream that is only fetched while somebody watches.
     pub fn new(names: impl IntoIterator<Item = (StreamName, bool)>) -> Self {
