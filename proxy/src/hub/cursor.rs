@@ -179,6 +179,7 @@ mod tests {
                 let frame = Frame {
                     track: 0,
                     pts_ticks: i * 3_600,
+                    dts_ticks: None,
                     duration_ticks: None,
                     capture_time_us: 0,
                     key_frame: i % gop == 0,

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod capture;
+pub mod rtmp;
 pub mod rtsp;
 
 use std::{sync::Arc, time::Duration};

@@ -226,6 +226,7 @@ impl Session {
         let frame = Frame {
             track: track.index,
             pts_ticks: elapsed.saturating_add(offset),
+            dts_ticks: None,
             duration_ticks,
             capture_time_us: track.capture.capture_time_us(
                 timestamp.timestamp(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Media, Track};
+use super::{Coding, Media, Track};
 
 /// Samples a second by `samplingFrequencyIndex` (ISO/IEC 14496-3, table 1.18).
 const SAMPLE_RATES: [u32; 13] =
@@ -46,6 +46,7 @@ pub fn track(config: &[u8]) -> Result<Track, Error> {
         value => return Err(Error::Unsupported { field: "channelConfiguration", value }),
     };
     Ok(Track {
+        coding: Coding::Aac,
         codec: format!("mp4a.40.{object_type}"),
         timescale: sample_rate,
         decoder_config: Bytes::copy_from_slice(config),

@@ -6,7 +6,7 @@ use h264_reader::{
     rbsp::BitReader,
 };
 
-use super::{Media, Track};
+use super::{Coding, Media, Track};
 
 /// The longest sequence parameter set that is read, in bytes. Real ones are under 100.
 const MAX_SPS_LEN: usize = 4096;
@@ -61,6 +61,7 @@ pub fn track(avcc: &[u8]) -> Result<Track, Error> {
         .filter(|(horizontal, vertical)| *horizontal > 0 && *vertical > 0)
         .unwrap_or((1, 1));
     Ok(Track {
+        coding: Coding::H264,
         // RFC 6381, 3.3: profile_idc, the constraint flags' byte and level_idc, in hexadecimal.
         codec: format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]),
         timescale: 90_000,

@@ -10,4 +10,4 @@ pub mod time;
 pub mod track;
 
 pub use frame::Frame;
-pub use track::{Media, Track};
+pub use track::{Coding, Media, Track};
