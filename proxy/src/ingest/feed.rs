@@ -45,6 +45,8 @@ impl<From: Display> Feed<'_, From> {
         let mut deadline = Instant::now() + stall_timeout;
         let mut shown_by = Instant::now() + NO_KEY_FRAME;
         let mut key_frames = KeyFrames::default();
+        // Where there are pictures, sound alone is a stall.
+        let mut pictured = true;
         let warn = |code, message: String| {
             tracing::warn!(stream = %stream.name, %from, code, "{message}");
             publisher.warn(Warning { code, message });
@@ -61,6 +63,7 @@ impl<From: Display> Feed<'_, From> {
                 Ok(Ok(Event::Warning(code, message))) => warn(code, message),
                 Ok(Ok(Event::Tracks(tracks))) => {
                     tracing::info!(stream = %stream.name, %from, tracks = %summary(&tracks), "live");
+                    pictured = tracks.iter().any(Track::is_video);
                     if let Err(error) = publisher.tracks(tracks, std::time::Instant::now()) {
                         let reason = format!("the parameter sets cannot be packed: {error}");
                         return Fault { code: "unsupported", reason };
@@ -68,10 +71,13 @@ impl<From: Display> Feed<'_, From> {
                 }
                 Ok(Ok(Event::Frame(frame, received))) => {
                     let passed = publisher.frame(&frame, received);
+                    let now = Instant::now();
                     if frame.duration_ticks.is_some() {
+                        if !pictured {
+                            deadline = now + stall_timeout;
+                        }
                         continue; // sound
                     }
-                    let now = Instant::now();
                     deadline = now + stall_timeout;
                     match key_frames.picture(frame.key_frame, received) {
                         Some(Spacing::Far(interval)) => warn(
@@ -158,6 +164,8 @@ mod tests {
     #[test]
     fn key_frames_that_are_far_apart_are_said_once_and_taken_back() {
         let mut key_frames = KeyFrames::default();
+        // Where there are pictures, sound alone is a stall.
+        let mut pictured = true;
         let now = std::time::Instant::now();
         assert_eq!(said(&mut key_frames, now, 250, 100), [], "4 s is near enough");
         let now = now + Duration::from_secs(10);
