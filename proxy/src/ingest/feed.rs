@@ -164,8 +164,6 @@ mod tests {
     #[test]
     fn key_frames_that_are_far_apart_are_said_once_and_taken_back() {
         let mut key_frames = KeyFrames::default();
-        // Where there are pictures, sound alone is a stall.
-        let mut pictured = true;
         let now = std::time::Instant::now();
         assert_eq!(said(&mut key_frames, now, 250, 100), [], "4 s is near enough");
         let now = now + Duration::from_secs(10);

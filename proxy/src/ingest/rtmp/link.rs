@@ -138,9 +138,13 @@ impl Link {
     }
 
     fn new(side: PeerType) -> Self {
+        let chunks = match side {
+            PeerType::Server => ChunkReader::of_stranger(),
+            PeerType::Client => ChunkReader::default(),
+        };
         Self {
             handshake: Some((Handshake::new(side), HANDSHAKE_LEN)),
-            chunks: ChunkReader::default(),
+            chunks,
             writer: ChunkSerializer::new(),
             out: Vec::new(),
             received: 0,
@@ -148,6 +152,11 @@ impl Link {
             window_bytes: WINDOW_BYTES,
             aggregate: None,
         }
+    }
+
+    /// The peer has shown that it may send pictures.
+    pub fn expect_media(&mut self) {
+        self.chunks.expect_media();
     }
 
     /// What is to be sent; the owner of the socket takes it away.

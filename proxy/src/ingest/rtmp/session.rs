@@ -157,6 +157,7 @@ impl Session {
     pub fn accept(&mut self) -> Result<(), Error> {
         if let Phase::Asking(stream_id) = self.phase {
             self.phase = Phase::Publishing(stream_id);
+            self.link.expect_media();
             self.link.stream_event(UserControlEventType::StreamBegin, stream_id, None)?;
             self.status(stream_id, "status", "NetStream.Publish.Start", "published")?;
         }
