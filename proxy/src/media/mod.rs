@@ -7,10 +7,14 @@ pub mod aac;
 mod bits;
 pub mod frame;
 pub mod h264;
+pub mod h265;
 pub mod nal;
 pub mod sample_clock;
 pub mod time;
 pub mod track;
+
+/// The largest picture that is accepted, in pixels a side.
+pub(crate) const MAX_SIDE: u32 = 8192;
 
 pub use frame::Frame;
 pub use sample_clock::SampleClock;
