@@ -4,11 +4,14 @@
 //! peers: every parser is bounded and answers bad input with an error that says what is wrong.
 
 pub mod aac;
+pub mod av1;
 mod bits;
+pub mod flac;
 pub mod frame;
 pub mod h264;
 pub mod h265;
 pub mod nal;
+pub mod opus;
 pub mod sample_clock;
 pub mod time;
 pub mod track;
