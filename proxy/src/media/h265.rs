@@ -51,12 +51,12 @@ pub enum Error {
 
 /// Describes the track that `hvcc` configures. Times are in 90 kHz, the clock of H.265 over RTP (RFC 7798, 4.1).
 pub fn track(hvcc: &[u8]) -> Result<Track, Error> {
-    let record = || Error::Record { len: hvcc.len() };
     // Version 0 is what writers from before the standard's last draft say; the layout is the same.
     if hvcc.len() < HEAD_LEN || hvcc[0] > 1 {
-        return Err(record());
+        return Err(Error::Record { len: hvcc.len() });
     }
-    let sps = first_sps(&hvcc[HEAD_LEN - 1..]).ok_or_else(record)?.ok_or(Error::NoSps)?;
+    let arrays = arrays(hvcc).ok_or(Error::Record { len: hvcc.len() })?;
+    let sps = arrays.into_iter().find(|(nal_unit_type, _)| *nal_unit_type == SPS).ok_or(Error::NoSps)?.1;
     if sps.len() > MAX_SPS_LEN {
         return Err(Error::SpsLength { len: sps.len() });
     }
@@ -91,23 +91,21 @@ fn codec_string(hvcc: &[u8]) -> String {
     codec
 }
 
-/// The first SPS in a record's arrays, of which the first byte is the number. The outer `None` means that they are cut.
-fn first_sps(arrays: &[u8]) -> Option<Option<&[u8]>> {
-    let (count, mut rest) = arrays.split_first()?;
-    let mut sps = None;
-    for _ in 0..*count {
+/// The NAL units in a record's arrays, each with the type its array says; nothing where they are cut.
+fn arrays(hvcc: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let mut rest = &hvcc[HEAD_LEN..];
+    let mut nals = Vec::new();
+    for _ in 0..hvcc[HEAD_LEN - 1] {
         let (head, behind) = rest.split_first_chunk::<3>()?;
         rest = behind;
         for _ in 0..u16::from_be_bytes([head[1], head[2]]) {
             let (len, behind) = rest.split_first_chunk::<2>()?;
             let (nal, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
             rest = behind;
-            if head[0] & 63 == SPS {
-                sps.get_or_insert(nal);
-            }
+            nals.push((head[0] & 63, nal));
         }
     }
-    Some(sps)
+    Some(nals)
 }
 
 /// The cropped width and height and the sample aspect ratio of an SPS (7.3.2.2).

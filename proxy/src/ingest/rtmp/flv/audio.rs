@@ -1,4 +1,4 @@
-//! Sound: from configurations and packets to tracks, durations and even times.
+//! PURE: sound, from configurations and packets to tracks, durations and even times.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Pictures: from configurations and packets to tracks and access units.
+//! PURE: pictures, from configurations and packets to tracks and access units.
 
 use bytes::Bytes;
 
