@@ -17,6 +17,12 @@ pub const MAX_CHUNK_STREAMS: usize = 64;
 /// Memory for all messages of a connection that are not whole yet.
 pub const MAX_UNFINISHED_LEN: usize = 16 << 20;
 
+/// The longest message of a peer that has not shown yet that it may send pictures.
+pub const MAX_COMMAND_LEN: usize = 64 << 10;
+
+/// Memory for all unfinished messages of such a peer.
+pub const MAX_UNFINISHED_COMMANDS_LEN: usize = 256 << 10;
+
 /// The chunk length that holds until the peer sets another (5.4.1).
 const DEFAULT_CHUNK_LEN: u32 = 128;
 
@@ -60,9 +66,14 @@ pub struct Error {
 /// What is wrong with a chunk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A message beyond [`MAX_MESSAGE_LEN`].
-    #[error("a message of {0} bytes; at most {MAX_MESSAGE_LEN} are taken")]
-    MessageLength(usize),
+    /// A message beyond [`MAX_MESSAGE_LEN`] or [`MAX_COMMAND_LEN`].
+    #[error("a message of {len} bytes; at most {limit} are taken here")]
+    MessageLength {
+        /// Its length, as its header says.
+        len: usize,
+        /// The limit at that time.
+        limit: usize,
+    },
     /// A chunk size that is not to be had.
     #[error("it sets chunks of {0} bytes; 1 to {MAX_CHUNK_LEN} are taken")]
     ChunkLength(u32),
@@ -80,15 +91,17 @@ pub enum Fault {
     /// More than [`MAX_CHUNK_STREAMS`].
     #[error("it would be one more than the {MAX_CHUNK_STREAMS} that are taken")]
     ChunkStreams,
-    /// More than [`MAX_UNFINISHED_LEN`].
-    #[error("unfinished messages take more than {MAX_UNFINISHED_LEN} bytes")]
-    Unfinished,
+    /// More than [`MAX_UNFINISHED_LEN`] or [`MAX_UNFINISHED_COMMANDS_LEN`].
+    #[error("unfinished messages take more than {0} bytes")]
+    Unfinished(usize),
 }
 
 /// Puts chunks together. Set Chunk Size and Abort (5.4.1, 5.4.2) are heeded here and not handed on.
 #[derive(Debug)]
 pub struct ChunkReader {
     chunk_len: u32,
+    message_limit: usize,
+    unfinished_limit: usize,
     streams: Vec<ChunkStream>,
     /// For ids below 64, which are all that encoders use: their place in `streams` plus 1, or 0.
     places: [u8; 64],
@@ -123,6 +136,8 @@ impl Default for ChunkReader {
     fn default() -> Self {
         Self {
             chunk_len: DEFAULT_CHUNK_LEN,
+            message_limit: MAX_MESSAGE_LEN,
+            unfinished_limit: MAX_UNFINISHED_LEN,
             streams: Vec::new(),
             places: [0; 64],
             chunk: None,
@@ -135,6 +150,20 @@ impl Default for ChunkReader {
 }
 
 impl ChunkReader {
+    /// A reader of a stranger's chunks: none but short messages until [`ChunkReader::expect_media`].
+    pub fn of_stranger() -> Self {
+        Self {
+            message_limit: MAX_COMMAND_LEN,
+            unfinished_limit: MAX_UNFINISHED_COMMANDS_LEN,
+            ..Self::default()
+        }
+    }
+
+    /// From now on messages may be as long as pictures are.
+    pub fn expect_media(&mut self) {
+        (self.message_limit, self.unfinished_limit) = (MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN);
+    }
+
     /// Reads from `input` up to the end of one message. Gives how many bytes were used, and the message if it is whole.
     ///
     /// A header that is not whole is left unused: give it again with what follows it. After an error every call
@@ -255,8 +284,9 @@ impl ChunkReader {
         let type_id = header.get(6).copied();
         let stream_id =
             header.get(7..).and_then(|bytes| bytes.first_chunk()).map(|id| u32::from_le_bytes(*id));
-        if let Some(len) = len.filter(|len| *len > MAX_MESSAGE_LEN) {
-            return Err(Fault::MessageLength(len));
+        let limit = self.message_limit;
+        if let Some(len) = len.filter(|len| *len > limit) {
+            return Err(Fault::MessageLength { len, limit });
         }
         let place = match known {
             Some(place) => place,
@@ -315,8 +345,8 @@ impl ChunkReader {
             return Ok(());
         }
         let room = needed.max(FIRST_ROOM_LEN.max(2 * capacity).min(*len));
-        if self.unfinished_len - capacity + room > MAX_UNFINISHED_LEN {
-            return Err(Fault::Unfinished);
+        if self.unfinished_len - capacity + room > self.unfinished_limit {
+            return Err(Fault::Unfinished(self.unfinished_limit));
         }
         payload.reserve_exact(room - payload.len());
         self.unfinished_len = self.unfinished_len - capacity + payload.capacity();

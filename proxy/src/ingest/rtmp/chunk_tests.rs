@@ -462,7 +462,7 @@ fn the_position_of_an_error_counts_all_calls() {
 fn a_message_of_8_mebibytes_is_the_longest() {
     let mut bytes = header(0, 6, 0, &message(9, 1, 0, vec![]));
     bytes[4..7].copy_from_slice(&(MAX_MESSAGE_LEN as u32 + 1).to_be_bytes()[1..]);
-    assert_eq!(fault(&bytes), Fault::MessageLength(MAX_MESSAGE_LEN + 1));
+    assert_eq!(fault(&bytes), Fault::MessageLength { len: MAX_MESSAGE_LEN + 1, limit: MAX_MESSAGE_LEN });
 
     let longest = message(9, 1, 0, vec![3; MAX_MESSAGE_LEN]);
     let mut writer = Writer::new(1 << 20, true, 0);
@@ -501,7 +501,7 @@ fn unfinished_messages_are_bounded_together() {
             match reader.read(&bytes) {
                 Ok(_) => taken += 1,
                 Err(error) => {
-                    assert_eq!(error.fault, Fault::Unfinished);
+                    assert_eq!(error.fault, Fault::Unfinished(MAX_UNFINISHED_LEN));
                     assert!(taken >= 8, "{taken} MiB of 16 are used at least half");
                     assert!(reader.unfinished_len() <= MAX_UNFINISHED_LEN);
                     return;
@@ -533,4 +533,27 @@ fn a_payload_is_not_moved_when_it_is_whole() {
     let before = reader.streams[0].payload.as_ptr();
     let (_, whole) = reader.read(tail).expect("legal");
     assert_eq!(whole.expect("whole").payload.as_ptr(), before);
+}
+
+#[test]
+fn a_stranger_sends_no_more_than_commands_until_media_is_expected() {
+    let header = |len: usize| [3, 0, 0, 0, (len >> 16) as u8, (len >> 8) as u8, len as u8, 9, 1, 0, 0, 0];
+    let long = header(MAX_COMMAND_LEN + 1);
+    let error = ChunkReader::of_stranger().read(&long).expect_err("too long");
+    assert_eq!(error.fault, Fault::MessageLength { len: MAX_COMMAND_LEN + 1, limit: MAX_COMMAND_LEN });
+    let mut reader = ChunkReader::of_stranger();
+    assert_eq!(reader.read(&header(MAX_COMMAND_LEN)), Ok((12, None)));
+    let mut reader = ChunkReader::of_stranger();
+    reader.expect_media();
+    assert_eq!(reader.read(&long), Ok((12, None)));
+
+    // Many unfinished messages are no way around it.
+    let mut reader = ChunkReader::of_stranger();
+    let begun = (3u8..60).try_for_each(|id| {
+        let mut chunk = vec![id];
+        chunk.extend_from_slice(&header(MAX_COMMAND_LEN)[1..]);
+        chunk.extend_from_slice(&[0; 128]);
+        reader.read(&chunk).map(drop)
+    });
+    assert_eq!(begun.map_err(|error| error.fault), Err(Fault::Unfinished(MAX_UNFINISHED_COMMANDS_LEN)));
 }
