@@ -23,9 +23,14 @@ pub struct Process {
 impl Process {
     /// Starts `command`; both its outputs are collected, line by line.
     pub fn start(command: &mut Command) -> Result<Self> {
+        Self::start_reading(command, Stdio::piped())
+    }
+
+    /// As [`Process::start`], with another standard input, such as another program's output.
+    pub fn start_reading(command: &mut Command, input: impl Into<Stdio>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
