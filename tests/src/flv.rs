@@ -59,7 +59,7 @@ impl Clip {
         command.args(["-t", &seconds.to_string(), "-c:v", "libx264", "-preset", "ultrafast"]);
         command.args(["-tune", "zerolatency", "-b:v", &rate, "-minrate", &rate, "-maxrate", &rate]);
         command.args(["-bufsize", &format!("{}k", kbps / 2), "-g", "50", "-pix_fmt", "yuv420p"]);
-        command.args(["-x264-params", "sliced-threads=0:scenecut=0:nal-hrd=cbr", "-f", "flv", "-"]);
+        command.args(["-x264-params", "sliced-threads=0:scenecut=0", "-f", "flv", "-"]);
         let out = command.output().context("cannot run ffmpeg")?;
         ensure!(out.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&out.stderr));
         Ok(Self { tags: read(&Bytes::from(out.stdout))?, duration_ms: seconds * 1000 })

@@ -47,6 +47,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Processor time it has used, in clock ticks (hundredths of a second).
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The program's name, in brackets, may hold spaces: count from behind it. utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
+        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+    }
+
     /// What it has written so far.
     pub fn log(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")

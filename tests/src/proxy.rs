@@ -194,10 +194,7 @@ impl Proxy {
 
     /// Processor time it has used, in clock ticks (hundredths of a second).
     pub fn cpu_ticks(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid()))?;
-        // The program's name, in brackets, may hold spaces: count from behind it. utime and stime are fields 14 and 15.
-        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
-        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+        self.process.cpu_ticks()
     }
 }
 

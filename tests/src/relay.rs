@@ -69,6 +69,11 @@ impl Nginx {
         self.port
     }
 
+    /// Processor time it has used, in clock ticks (hundredths of a second).
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        self.process.cpu_ticks()
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

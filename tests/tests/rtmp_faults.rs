@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rml_rtmp::rml_amf0::Amf0Value;
 use sightline_tests::flv::{AUDIO, Clip, SCRIPT, Tag, VIDEO};
-use sightline_tests::peer::{COMMAND, Chunks, Peer, Replay, SET_CHUNK_SIZE, amf, basic_header, text};
+use sightline_tests::peer::{COMMAND, Chunks, Peer, Replay, SET_CHUNK_SIZE, amf, text};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::Viewer;
 use sightline_tests::{judge, wait};
@@ -265,7 +265,7 @@ fn commands_that_are_cut_short_or_nonsense_end_the_connection() -> Result<()> {
             assert!(took < Duration::from_secs(5), "{payload:?}: after {took:?}");
         }
     }
-    for noise in [vec![0u8; 8192], vec![0xff; 8192], (0..8192u32).map(|i| (i * i >> 3) as u8).collect()] {
+    for noise in [vec![0u8; 8192], vec![0xff; 8192], (0..8192u32).map(|i| ((i * i) >> 3) as u8).collect()] {
         let mut peer = scene.connected()?;
         peer.write(&noise)?;
         peer.wait_for_end()?;
