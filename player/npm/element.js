@@ -6,6 +6,11 @@ const here = new URL('../ws', import.meta.url);
 const FORWARDED = ['play', 'playing', 'waiting', 'pause', 'volumechange', 'resize', 'loadeddata'];
 const RESTART = ['src', 'stream', 'autoplay', 'renderer'];
 
+// Chromium, that is: Firefox is as quick by itself, and Safari lets no sound of a MediaSource out.
+const ROUTABLE = ['webkitAudioDecodedByteCount', 'captureStream'].every(name => name in HTMLMediaElement.prototype);
+// A device that takes longer (a wireless headset) would let the sound be heard this much behind the picture, in seconds.
+const MAX_OUTPUT_LATENCY = 0.06;
+
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
 :host{display:block;position:relative;overflow:hidden;background:#000;aspect-ratio:16/9;contain:content}
@@ -45,6 +50,8 @@ export class SightlinePlayer extends HTMLElement {
   #button = null;
   #state = { state: 'connecting', code: '', reason: '', sinceUs: null };
   #watch = new AbortController();
+  #context = null;
+  #routed = false;
 
   constructor() {
     super();
@@ -60,6 +67,7 @@ export class SightlinePlayer extends HTMLElement {
     this.#video.addEventListener('play', () => this.#player?.play());
     this.#video.addEventListener('pause', () => this.#player?.pause());
     this.#video.addEventListener('volumechange', () => this.#player?.setMuted(this.#video.muted));
+    if (ROUTABLE) this.#video.addEventListener('timeupdate', () => this.#route());
   }
 
   get video() { return this.#video; }
@@ -108,6 +116,7 @@ export class SightlinePlayer extends HTMLElement {
     this.#watch.abort();
     this.#player?.free();
     this.#player = null;
+    this.#context?.suspend();
     this.#hold(false);
     this.#button?.remove();
     this.#button = null;
@@ -134,6 +143,8 @@ export class SightlinePlayer extends HTMLElement {
     this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
+    if (this.#routed) this.#player.soundRouted();
+    this.#context?.resume();
     if (!autoplay) this.#askForClick();
     const { signal } = this.#watch = new AbortController();
     const hidden = () => this.#player?.setHidden(document.hidden);
@@ -184,6 +195,21 @@ export class SightlinePlayer extends HTMLElement {
       this.#held.getContext('2d').drawImage(this.#video, 0, 0);
       this.#video.after(this.#held);
     }
+  }
+
+  /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
+   *  while the context rests so does the picture: not before it is heard to run. It stays with the <video> for good. */
+  #route() {
+    if (this.#routed || this.#video.muted) return;
+    if (!this.#context) {
+      this.#context = new AudioContext();
+      this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();
+    }
+    const { state, outputLatency } = this.#context; // 0 before it is known
+    if (state !== 'running' || !outputLatency || outputLatency > MAX_OUTPUT_LATENCY) return;
+    this.#routed = true;
+    this.#context.createMediaElementSource(this.#video).connect(this.#context.destination);
+    this.#player?.soundRouted();
   }
 
   #askForClick() {

@@ -163,6 +163,12 @@ impl Player {
         self.shell.take(Event::Muted(muted));
     }
 
+    /// An `AudioContext` takes the sound out of the element from now on: it needs less ahead of time.
+    #[wasm_bindgen(js_name = soundRouted)]
+    pub fn sound_routed(&self) {
+        self.shell.take(Event::SoundRouted);
+    }
+
     /// Another target from capture to screen in milliseconds; NaN for the least there can be.
     #[wasm_bindgen(js_name = setTarget)]
     pub fn set_target(&self, target_ms: f64) {
