@@ -177,6 +177,8 @@ function howToAdd() {
     h('pre', {}, h('code', {}, 'sightline gate=rtsp://user:password@10.0.0.20/stream1')),
     h('p', {}, 'or name your cameras in ', h('code', {}, 'sightline.toml'), ' and start it without arguments:'),
     h('pre', {}, h('code', {}, '[streams.gate]\nsource = "rtsp://user:password@10.0.0.20/stream1"')),
+    h('p', {}, 'An encoder such as OBS can push, too:'),
+    h('pre', {}, h('code', {}, 'sightline --rtmp 127.0.0.1:1935 studio=publish')),
     h('p', {}, 'To see it work without a camera: ', h('code', {}, 'sightline demo'), '. This page notices new cameras by itself.'));
 }
 
@@ -210,11 +212,14 @@ function watch(name) {
   line.setAttribute('aria-hidden', 'true');
   const path = line.appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'polyline'));
   const big = h('strong', {}, '–');
+  const warnings = h('ul', { className: 'warnings', 'aria-label': 'What to see to' });
   const aside = h('aside', { 'aria-label': 'Live numbers' },
     h('div', { className: 'headline' }, h('span', {}, 'Capture to screen'), big, line),
     h('dl', {}, ...row('State', 'state'), ...row('Picture', 'size'), ...row('Codec', 'codec'), ...row('Frame rate', 'fps'),
       ...row('Bit rate', 'bits'), ...row('Slowest 5 %', 'p95'), ...row('Round trip', 'rtt'),
-      ...row('Key frames', 'gop'), ...row('Dropped', 'dropped'), ...row('Stalls', 'stalls'), ...row('Viewers', 'viewers')));
+      ...row('Key frames', 'gop'), ...row('Dropped', 'dropped'), ...row('Stalls', 'stalls'), ...row('Viewers', 'viewers'),
+      ...row('Pushed by', 'publisher')),
+    warnings);
   document.body.append(
     header(h('h1', {}, name), pill),
     h('main', { className: 'watch' }, notice, h('div', { className: 'stage' }, element, controls), aside));
@@ -229,7 +234,9 @@ function watch(name) {
   };
   const history = [];
   element.addEventListener('statechange', showState);
-  element.addEventListener('volumechange', () => { sound.textContent = element.muted ? 'Sound on' : 'Sound off'; });
+  const showSound = () => { sound.textContent = element.muted ? 'Sound on' : 'Sound off'; };
+  element.addEventListener('volumechange', showSound);
+  showSound();
   element.addEventListener('latency', ({ detail }) => {
     big.textContent = ms(detail);
     history.push(detail);
@@ -256,6 +263,16 @@ function watch(name) {
     listed = stream;
     set('viewers', String(stream.viewers ?? '–'));
     set('gop', stream.key_frame_interval_ms ? `every ${ms(stream.key_frame_interval_ms)}` : '–');
+    // Only a stream that an encoder pushes has a publisher.
+    values.publisher.hidden = values.publisher.previousSibling.hidden = !stream.publisher;
+    if (stream.publisher) {
+      set('publisher', `${stream.publisher.encoder ?? stream.publisher.address} for ${since(stream.publisher.since_time_us)}`);
+      values.publisher.title = stream.publisher.address;
+    }
+    const said = (stream.warnings ?? []).map(warning => warning.message);
+    if (said.join() !== [...warnings.children].map(item => item.textContent).join()) {
+      warnings.replaceChildren(...said.map(text => h('li', {}, text)));
+    }
     const silent = stream.tracks?.length && !stream.tracks.some(track => track.kind === 'audio');
     sound.disabled = !!silent;
     sound.title = silent ? 'This camera sends no sound' : 'Sound (M)';

@@ -7,10 +7,10 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     auth::Policy,
-    config::{Auth, Config},
+    config::{Auth, Config, Input},
     http,
     hub::Hub,
-    ingest,
+    ingest::{self, rtmp},
     metrics::Metrics,
 };
 
@@ -23,6 +23,7 @@ pub struct App {
     config: Config,
     listener: TcpListener,
     address: SocketAddr,
+    encoders: Vec<rtmp::server::Listener>,
 }
 
 impl App {
@@ -35,7 +36,8 @@ impl App {
             )
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
-        Ok(Self { config, listener, address })
+        let encoders = rtmp::server::Listener::bind(&config.rtmp).await?;
+        Ok(Self { config, listener, address, encoders })
     }
 
     /// Where a person on this machine finds the pages.
@@ -51,6 +53,11 @@ impl App {
         format!("http://{address}/")
     }
 
+    /// Where encoders push to, without the stream's name and key: `rtmp://127.0.0.1:1935/live`.
+    pub fn push_urls(&self) -> Vec<String> {
+        self.encoders.iter().map(rtmp::server::Listener::url).collect()
+    }
+
     /// Serves until `stop` is done; then says goodbye to viewers and lets go of cameras.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let hub = Arc::new(Hub::new(self.config.streams.iter().map(|s| (s.name.clone(), s.on_demand))));
@@ -59,13 +66,28 @@ impl App {
         let mut cameras = JoinSet::new();
         for config in &self.config.streams {
             let Some(stream) = hub.get(config.name.as_str()).cloned() else { continue };
+            let (source, trust) = match &config.input {
+                Input::Source { source, trust } => (source.clone(), trust.clone()),
+                Input::Publish(_) => continue, // its encoder comes to us
+            };
             let job = ingest::Job {
                 stream,
-                source: config.source.clone(),
+                source,
+                trust,
                 connect_timeout: Duration::from_millis(config.connect_timeout_ms),
                 stall_timeout: Duration::from_millis(config.stall_timeout_ms),
             };
             cameras.spawn(job.run());
+        }
+        let published = self.config.streams.iter().filter_map(|stream| match &stream.input {
+            Input::Publish(publish) => {
+                Some((stream.name.clone(), publish.clone(), Duration::from_millis(stream.stall_timeout_ms)))
+            }
+            Input::Source { .. } => None,
+        });
+        let encoders = rtmp::server::Server::new(&hub, published);
+        for listener in self.encoders {
+            cameras.spawn(encoders.clone().serve(listener));
         }
         let policy = match self.config.server.auth {
             Auth::On => Policy::ThisMachine,

@@ -25,7 +25,7 @@ const BAD_CONFIGURATION: u8 = 2;
 
 const DEFAULT_CONFIG: &str = "sightline.toml";
 
-/// Watch RTSP cameras in any web browser with less than a second of delay.
+/// Watch RTSP and RTMP cameras in any web browser with less than a second of delay.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -38,7 +38,8 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Cameras, each `rtsp://USER:PASSWORD@HOST/PATH` or `NAME=rtsp://…`; no configuration file is read then
+    /// Cameras, each `rtsp://USER:PASSWORD@HOST/PATH`, `rtmp://HOST/APPLICATION/STREAM`, either as `NAME=URL`, or
+    /// `NAME=publish` for one that an encoder pushes (wants --rtmp); no configuration file is read then
     #[arg(value_name = "[NAME=]URL")]
     cameras: Vec<String>,
 
@@ -59,6 +60,10 @@ struct ServeArgs {
     #[arg(long, value_name = "ADDR", global = true)]
     listen: Option<SocketAddr>,
 
+    /// Address and port for encoders that push by RTMP [default: off]
+    #[arg(long, value_name = "ADDR", global = true)]
+    rtmp: Option<SocketAddr>,
+
     /// Whether viewers are authenticated; "off" must be written to listen beyond this machine [default: on]
     #[arg(long, value_name = "on|off", global = true)]
     auth: Option<OnOff>,
@@ -70,7 +75,7 @@ impl ServeArgs {
             OnOff::On => Auth::On,
             OnOff::Off => Auth::Off,
         });
-        Overrides { listen: self.listen, auth }
+        Overrides { listen: self.listen, auth, rtmp: self.rtmp }
     }
 }
 
@@ -93,7 +98,7 @@ enum Command {
     Check,
     /// Tell what a camera offers: tracks, codecs, size, rate, key-frame interval, clock
     Probe {
-        /// `rtsp://USER:PASSWORD@HOST/PATH`
+        /// `rtsp://USER:PASSWORD@HOST/PATH` or `rtmp://HOST/APPLICATION/STREAM`
         url: String,
         /// How long to look, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -132,7 +137,7 @@ async fn run(cli: Cli) -> u8 {
     let serve_args = &cli.serve;
     match &cli.command {
         Some(Command::Check) => check(serve_args),
-        Some(Command::Probe { url, seconds }) => match Config::from_urls(&[url]) {
+        Some(Command::Probe { url, seconds }) => match Config::from_urls(&[url], Overrides::default()) {
             Ok(config) => report(probe::run(&config.streams[0], *seconds).await),
             Err(mistakes) => refuse(&mistakes),
         },
@@ -188,14 +193,7 @@ fn check(args: &ServeArgs) -> u8 {
 
 /// Serves cameras that the command line names.
 async fn serve_cameras(cameras: &[String], args: &ServeArgs) -> u8 {
-    let overrides = args.overrides();
-    let config = Config::from_urls(cameras).and_then(|mut config| {
-        config.server.listen = overrides.listen.unwrap_or(config.server.listen);
-        config.server.auth = overrides.auth.unwrap_or(config.server.auth);
-        let checked = config.server.check();
-        checked.map(|()| config).map_err(|message| vec![Mistake { line: 0, message }])
-    });
-    match config {
+    match Config::from_urls(cameras, args.overrides()) {
         Ok(config) => report(serve(config).await),
         Err(mistakes) => refuse(&mistakes),
     }
@@ -206,6 +204,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = stop_requested()?;
     let app = App::bind(config).await?;
     print(&format!("Watch at {}", app.url()));
+    for url in app.push_urls() {
+        print(&format!("Push to {url}/NAME?key=KEY"));
+    }
     app.run(stop).await
 }
 

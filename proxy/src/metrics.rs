@@ -27,6 +27,18 @@ pub const PACKETS_LOST: &str = "packets_lost";
 pub const CLOCK_JUMPS: &str = "clock_jumps";
 /// Attempts to reach the camera that failed and sessions that ended, by stream.
 pub const CONNECT_FAILURES: &str = "connect_failures";
+/// Bits a second of video over the last seconds, by stream.
+pub const BITS_PER_SECOND: &str = "stream_bits_per_second";
+/// Between the last two key frames, by stream.
+pub const KEY_FRAME_INTERVAL_SECONDS: &str = "key_frame_interval_seconds";
+/// Bytes held for viewers who join or lag, by stream.
+pub const RING_BYTES: &str = "ring_bytes";
+/// 1 for whoever publishes a stream, by stream, address and encoder.
+pub const PUBLISHER: &str = "publisher_info";
+/// Since when it publishes, in seconds since 1970, by stream.
+pub const PUBLISHER_START_SECONDS: &str = "publisher_start_time_seconds";
+/// 1 for each thing that is not as it should be, by stream and code.
+pub const WARNING: &str = "stream_warning";
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "websocket_connections";
 /// Bytes handed to viewers' sockets.

@@ -4,8 +4,8 @@ use std::{io::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use sightline::{
-    config::Stream,
-    ingest::{Event, rtsp::Session},
+    config::{Input, Stream},
+    ingest::{Camera, Event},
     media::{Media, Track},
 };
 use tokio::time::{Instant, timeout, timeout_at};
@@ -20,6 +20,7 @@ struct Seen {
     last: Option<Instant>,
     keys: Vec<Instant>,
     lost: u32,
+    warnings: Vec<String>,
     pts_backwards: u32,
     last_pts: Option<i64>,
 }
@@ -27,13 +28,15 @@ struct Seen {
 /// Asks the camera, looks for `seconds`, and prints a table.
 pub(crate) async fn run(stream: &Stream, seconds: u64) -> anyhow::Result<()> {
     let began = Instant::now();
-    let connecting = Session::connect_with_offers(&stream.source);
-    let (mut session, offers) =
-        match timeout(Duration::from_millis(stream.connect_timeout_ms), connecting).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(fault)) => bail!("{} ({})", fault.reason, fault.code),
-            Err(_) => bail!("the camera did not answer within {} ms", stream.connect_timeout_ms),
-        };
+    let Input::Source { source, trust } = &stream.input else {
+        bail!("an encoder pushes to it: there is nothing to ask")
+    };
+    let connecting = Camera::connect(source, trust.as_deref());
+    let mut session = match timeout(Duration::from_millis(stream.connect_timeout_ms), connecting).await {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(fault)) => bail!("{} ({})", fault.reason, fault.code),
+        Err(_) => bail!("the camera did not answer within {} ms", stream.connect_timeout_ms),
+    };
     let connected = began.elapsed();
     let mut seen = Seen::default();
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -50,9 +53,9 @@ pub(crate) async fn run(stream: &Stream, seconds: u64) -> anyhow::Result<()> {
     }
     let mut out = std::io::stdout().lock();
     let mut row = |name: &str, value: String| writeln!(out, "{name:<20} {value}").context("cannot print");
-    row("camera", stream.source.to_string())?;
+    row("camera", source.to_string())?;
     row("answered in", format!("{} ms", connected.as_millis()))?;
-    for offer in &offers {
+    for offer in session.offers() {
         let note = if offer.played { "" } else { "  (not played by this version)" };
         row(
             &format!("offers {}", offer.media),
@@ -75,6 +78,9 @@ pub(crate) async fn run(stream: &Stream, seconds: u64) -> anyhow::Result<()> {
     row("packets lost", seen.lost.to_string())?;
     row("B-frames", if seen.pts_backwards > 0 { "yes" } else { "none seen" }.into())?;
     row("sender reports", session.clock_report())?;
+    for warning in seen.warnings {
+        row("warning", warning)?;
+    }
     if let Some(reason) = ended {
         bail!("{reason}");
     }
@@ -85,6 +91,8 @@ impl Seen {
     fn event(&mut self, event: Event) {
         match event {
             Event::Tracks(tracks) => self.tracks = tracks,
+            Event::Encoder(_) => {}
+            Event::Warning(_, message) => self.warnings.push(message),
             Event::Lost(packets) => self.lost += u32::from(packets),
             Event::Frame(frame, received) => {
                 if !self.tracks.get(frame.track).is_some_and(Track::is_video) {

@@ -54,6 +54,21 @@ pub enum Denied {
     Origin,
 }
 
+/// Whether whoever gave `given` may publish a stream. `stream` is none where no such stream is published, and holds its
+/// key where it has one.
+pub fn may_publish(stream: Option<Option<&str>>, given: Option<&str>) -> bool {
+    match stream {
+        None => false,
+        Some(None) => true,
+        Some(Some(key)) => given.is_some_and(|given| same(key.as_bytes(), given.as_bytes())),
+    }
+}
+
+/// Compares in a time that only depends on the lengths.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
 impl Policy {
     /// Whether `asker` may do `action`.
     pub fn allows(self, asker: &Asker<'_>, action: Action) -> Result<(), Denied> {
@@ -125,6 +140,23 @@ mod tests {
                 answer,
                 "{host}"
             );
+        }
+    }
+
+    #[test]
+    fn only_the_streams_own_key_lets_publish() {
+        for (stream, given, answer) in [
+            (None, None, false),
+            (None, Some("k"), false),
+            (Some(None), None, true),
+            (Some(None), Some("k"), true),
+            (Some(Some("key")), None, false),
+            (Some(Some("key")), Some(""), false),
+            (Some(Some("key")), Some("kez"), false),
+            (Some(Some("key")), Some("keys"), false),
+            (Some(Some("key")), Some("key"), true),
+        ] {
+            assert_eq!(may_publish(stream, given), answer, "{stream:?} {given:?}");
         }
     }
 

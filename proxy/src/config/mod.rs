@@ -3,16 +3,18 @@
 //! Here: the format, its defaults and every check that needs no network. Not here: arguments and environment (`main.rs`).
 //! Invariant: a [`Config`] in hand is valid; a [`Mistake`] never contains a user, password or other secret.
 
+mod arguments;
 mod name;
 mod parse;
+mod rtmp;
 mod source;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use name::{NameError, StreamName};
+pub use rtmp::{Key, KeyError, Publish, Rtmp, Rtmps, SecondPublisher};
 pub use source::{Source, SourceError, is_forbidden};
 
 /// The longest configuration file that is read.
@@ -23,6 +25,8 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[rtmp]`
+    pub rtmp: Rtmp,
     /// `[streams.NAME]`, in the file's order; no name stands twice.
     pub streams: Vec<Stream>,
 }
@@ -52,13 +56,27 @@ pub struct Stream {
     /// What viewers call it.
     pub name: StreamName,
     /// Where it comes from.
-    pub source: Source,
+    pub input: Input,
     /// Connect only while somebody watches; default false.
     pub on_demand: bool,
     /// Longest wait for the camera's answer while connecting, in milliseconds; default 5000.
     pub connect_timeout_ms: u64,
-    /// Longest silence of a connected camera, in milliseconds; default 4000.
+    /// Longest silence of a connected camera, in milliseconds; default 4000, and 15000 for an encoder that publishes.
     pub stall_timeout_ms: u64,
+}
+
+/// Where a stream comes from: we ask, or an encoder pushes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// `source`, and what goes with it.
+    Source {
+        /// The camera or server.
+        source: Source,
+        /// A certificate to trust beside the system's, where the source speaks TLS: a PEM file.
+        trust: Option<PathBuf>,
+    },
+    /// `publish`
+    Publish(Publish),
 }
 
 /// One thing wrong with a configuration.
@@ -112,6 +130,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `--auth`
     pub auth: Option<Auth>,
+    /// `--rtmp`
+    pub rtmp: Option<SocketAddr>,
 }
 
 impl Default for Server {
@@ -139,8 +159,17 @@ impl Server {
 
 impl Stream {
     /// A stream with every option at its default.
-    pub fn new(name: StreamName, source: Source) -> Self {
-        Self { name, source, on_demand: false, connect_timeout_ms: 5000, stall_timeout_ms: 4000 }
+    pub fn new(name: StreamName, input: Input) -> Self {
+        let stall_timeout_ms = match &input {
+            Input::Source { .. } => 4000,
+            Input::Publish(_) => 15_000,
+        };
+        Self { name, input, on_demand: false, connect_timeout_ms: 5000, stall_timeout_ms }
+    }
+
+    /// Whether an encoder pushes it.
+    pub fn is_published(&self) -> bool {
+        matches!(self.input, Input::Publish(_))
     }
 }
 
@@ -176,61 +205,59 @@ impl Config {
     pub fn load_with(path: impl AsRef<Path>, overrides: Overrides) -> Result<Self, LoadError> {
         let path = path.as_ref().to_owned();
         match read_bounded(&path) {
-            Ok(text) => {
-                Self::parse_with(&text, overrides).map_err(|mistakes| LoadError::Mistakes { path, mistakes })
-            }
+            Ok(text) => match Self::parse_with(&text, overrides) {
+                Ok(mut config) => {
+                    config.resolve(path.parent().unwrap_or(Path::new("")));
+                    Ok(config)
+                }
+                Err(mistakes) => Err(LoadError::Mistakes { path, mistakes }),
+            },
             Err(error) => Err(LoadError::Unreadable { path, error }),
         }
     }
 
-    /// A configuration from `NAME=rtsp://…` or `rtsp://…` (named cam1, cam2…), with the default server.
-    ///
-    /// # Errors
-    /// Every mistake, with line 0 and the number of the argument.
-    pub fn from_urls(arguments: &[impl AsRef<str>]) -> Result<Self, Vec<Mistake>> {
+    /// Refuses what would let strangers publish, and publishers without a door. Gives a sentence for each mistake, and
+    /// the number of the stream it is about.
+    fn check_publishers(&self) -> Vec<(Option<usize>, String)> {
+        let doors = [self.rtmp.listen, self.rtmp.rtmps.as_ref().map(|rtmps| rtmps.listen)];
+        let doors: Vec<_> = doors.into_iter().flatten().collect();
+        let outside = doors.iter().find(|door| !door.ip().to_canonical().is_loopback());
         let mut mistakes = Vec::new();
-        let mut mistake = |number: usize, what: &dyn fmt::Display| {
-            mistakes.push(Mistake { line: 0, message: format!("camera {number}: {what}") });
-        };
-        let mut named = Vec::new();
-        let mut taken = HashSet::new();
-        for (number, argument) in (1..).zip(arguments) {
-            let argument = argument.as_ref();
-            // A name never holds a colon or slash, a URL's scheme never an equals sign.
-            let (name, url) = match argument.split_once('=') {
-                Some((name, url)) if !name.contains("://") => (Some(name), url),
-                _ => (None, argument),
-            };
-            let name = name.map(str::parse::<StreamName>).transpose();
-            let source = url.parse::<Source>();
-            if let Err(error) = &name {
-                mistake(number, error);
+        for (number, stream) in self.streams.iter().enumerate() {
+            let (Input::Publish(publish), name) = (&stream.input, &stream.name) else { continue };
+            if doors.is_empty() {
+                let sentence = format!(
+                    "an encoder is to publish {name}, but nothing listens for it: write listen = \"0.0.0.0:1935\" under \
+                     [rtmp], or use --rtmp ADDR"
+                );
+                mistakes.push((Some(number), sentence));
             }
-            if let Err(error) = &source {
-                mistake(number, error);
-            }
-            if let (Ok(name), Ok(source)) = (name, source) {
-                if let Some(name) = name.as_ref().filter(|name| !taken.insert(name.as_str().to_owned())) {
-                    mistake(number, &format_args!("the name {name} is given twice"));
-                }
-                named.push((name, source));
+            if let (None, Some(outside), Auth::On) = (&publish.key, outside, self.server.auth) {
+                let sentence = format!(
+                    "{name} has no key, and everybody who reaches {outside} could publish it: write publish = \
+                     {{ key = \"...\" }}"
+                );
+                mistakes.push((Some(number), sentence));
             }
         }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        if !doors.is_empty() && !self.streams.iter().any(Stream::is_published) {
+            let sentence = "encoders may connect, but there is no stream to publish: write publish = { key = \"...\" } \
+                            in a stream, or NAME=publish on the command line";
+            mistakes.push((None, sentence.to_owned()));
         }
-        let mut numbers = 1..;
-        let mut free = || loop {
-            let name = format!("cam{}", numbers.next().unwrap_or_default());
-            if let (false, Ok(name)) = (taken.contains(&name), name.parse()) {
-                return name;
-            }
-        };
-        let streams = named
-            .into_iter()
-            .map(|(name, source)| Stream::new(name.unwrap_or_else(&mut free), source))
-            .collect();
-        Ok(Self { server: Server::default(), streams })
+        mistakes
+    }
+
+    /// Lets relative paths of files begin at the folder of the configuration file.
+    fn resolve(&mut self, folder: &Path) {
+        let rtmps = self.rtmp.rtmps.iter_mut().flat_map(|rtmps| [&mut rtmps.certificate, &mut rtmps.key]);
+        let trusts = self.streams.iter_mut().filter_map(|stream| match &mut stream.input {
+            Input::Source { trust, .. } => trust.as_mut(),
+            Input::Publish(_) => None,
+        });
+        for path in rtmps.chain(trusts) {
+            *path = folder.join(&*path);
+        }
     }
 }
 

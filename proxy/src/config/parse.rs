@@ -3,18 +3,32 @@
 //! To add an option: its key in a list below, its field in `mod.rs`, its line in `sightline.example.toml` (a test compares).
 
 use std::fmt::Display;
-use std::ops::{Range, RangeInclusive};
+use std::{
+    net::SocketAddr,
+    ops::{Range, RangeInclusive},
+    path::PathBuf,
+};
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::{Auth, Config, Mistake, Overrides, Server, Source, Stream, StreamName};
+use super::{
+    Auth, Config, Input, Mistake, Overrides, Publish, Rtmp, Rtmps, SecondPublisher, Server, Source, Stream,
+    StreamName,
+};
 
 /// Tables at the top.
-pub(super) const TOP: [&str; 2] = ["server", "streams"];
+pub(super) const TOP: [&str; 3] = ["server", "rtmp", "streams"];
 /// Keys of `[server]`.
 pub(super) const SERVER: [&str; 2] = ["listen", "auth"];
+/// Keys of `[rtmp]`.
+pub(super) const RTMP: [&str; 2] = ["listen", "rtmps"];
+/// Keys of `rtmps`.
+pub(super) const RTMPS: [&str; 3] = ["listen", "certificate", "key"];
 /// Keys of `[streams.NAME]`.
-pub(super) const STREAM: [&str; 4] = ["source", "on_demand", "connect_timeout_ms", "stall_timeout_ms"];
+pub(super) const STREAM: [&str; 6] =
+    ["source", "trust", "publish", "on_demand", "connect_timeout_ms", "stall_timeout_ms"];
+/// Keys of `publish`.
+pub(super) const PUBLISH: [&str; 2] = ["key", "second_publisher"];
 
 /// What a time-out may be: below, a camera on a slow link never connects; above, a dead one is noticed by nobody.
 const TIMEOUT_MS: RangeInclusive<i64> = 100..=120_000;
@@ -118,7 +132,8 @@ impl Reader<'_> {
 
     fn config(&mut self, top: &dyn TableLike, overrides: Overrides) -> Config {
         let mut config = Config::default();
-        let mut listen_span = None;
+        let (mut listen_span, mut rtmp_span) = (None, None);
+        let mut stream_spans = Vec::new();
         for entry in entries(top) {
             match entry.name {
                 "server" => {
@@ -126,21 +141,110 @@ impl Reader<'_> {
                         listen_span = self.server(table, &mut config.server);
                     }
                 }
-                "streams" => {
-                    if let Some(table) = self.table(&entry, "[streams.NAME]") {
-                        config.streams = entries(table).iter().filter_map(|e| self.stream(e)).collect();
+                "rtmp" => {
+                    rtmp_span.clone_from(&entry.span);
+                    if let Some(table) = self.table(&entry, "[rtmp]") {
+                        config.rtmp = self.rtmp(table);
                     }
                 }
-                "rtmp" => self.mistake(entry.span, "[rtmp] is not supported yet by this version"),
+                "streams" => {
+                    let Some(table) = self.table(&entry, "[streams.NAME]") else { continue };
+                    for named in entries(table) {
+                        if let Some(stream) = self.stream(&named) {
+                            config.streams.push(stream);
+                            stream_spans.push(named.span);
+                        }
+                    }
+                }
                 _ => self.unknown(&entry, "at the top of the file", &TOP),
             }
         }
-        config.server.listen = overrides.listen.unwrap_or(config.server.listen);
-        config.server.auth = overrides.auth.unwrap_or(config.server.auth);
+        config.override_with(overrides);
         if let Err(sentence) = config.server.check() {
             self.mistake(listen_span, sentence);
         }
+        // What does not fit together can only be said of what was understood.
+        if self.mistakes.is_empty() {
+            for (stream, sentence) in config.check_publishers() {
+                let span = stream.map_or(rtmp_span.clone(), |number| stream_spans[number].clone());
+                self.mistake(span, sentence);
+            }
+        }
         config
+    }
+
+    fn address(&mut self, entry: &Entry<'_>, example: &str) -> Option<SocketAddr> {
+        let address = self.text(entry)?.parse().ok();
+        if address.is_none() {
+            let message = format!("`listen` must be an IP address and port, such as {example}");
+            self.mistake(entry.span.clone(), message);
+        }
+        address
+    }
+
+    fn file(&mut self, entry: &Entry<'_>) -> Option<PathBuf> {
+        let text = self.text(entry)?;
+        if text.is_empty() {
+            self.mistake(entry.span.clone(), format_args!("`{}` must name a PEM file", entry.name));
+        }
+        Some(text.into())
+    }
+
+    fn rtmp(&mut self, table: &dyn TableLike) -> Rtmp {
+        let mut rtmp = Rtmp::default();
+        for entry in entries(table) {
+            match entry.name {
+                "listen" => rtmp.listen = self.address(&entry, "\"0.0.0.0:1935\" or \"[::1]:1935\""),
+                "rtmps" => {
+                    if let Some(table) = self.table(&entry, "rtmps = { listen, certificate, key }") {
+                        rtmp.rtmps = self.rtmps(table, &entry);
+                    }
+                }
+                _ => self.unknown(&entry, "in [rtmp]", &RTMP),
+            }
+        }
+        rtmp
+    }
+
+    fn rtmps(&mut self, table: &dyn TableLike, named: &Entry<'_>) -> Option<Rtmps> {
+        let (mut listen, mut certificate, mut key) = (None, None, None);
+        for entry in entries(table) {
+            match entry.name {
+                "listen" => listen = self.address(&entry, "\"0.0.0.0:1936\""),
+                "certificate" => certificate = self.file(&entry),
+                "key" => key = self.file(&entry),
+                _ => self.unknown(&entry, "in rtmps", &RTMPS),
+            }
+        }
+        for key in RTMPS {
+            if !table.contains_key(key) {
+                self.mistake(named.span.clone(), format_args!("`rtmps` has no `{key}`"));
+            }
+        }
+        Some(Rtmps { listen: listen?, certificate: certificate?, key: key? })
+    }
+
+    fn publish(&mut self, named: &Entry<'_>) -> Option<Publish> {
+        let mut publish = Publish::default();
+        for entry in entries(self.table(named, "publish = { key = \"...\" }")?) {
+            match entry.name {
+                "key" => match self.text(&entry).map(str::parse) {
+                    Some(Ok(key)) => publish.key = Some(key),
+                    Some(Err(error)) => self.mistake(entry.span, format_args!("`key`: {error}")),
+                    None => {}
+                },
+                "second_publisher" => match self.text(&entry) {
+                    Some("takeover") => publish.second_publisher = SecondPublisher::Takeover,
+                    Some("refuse") => publish.second_publisher = SecondPublisher::Refuse,
+                    Some(_) => {
+                        self.mistake(entry.span, "`second_publisher` must be \"takeover\" or \"refuse\"");
+                    }
+                    None => {}
+                },
+                _ => self.unknown(&entry, "in publish", &PUBLISH),
+            }
+        }
+        Some(publish)
     }
 
     /// Returns where `listen` stands.
@@ -149,13 +253,8 @@ impl Reader<'_> {
         for entry in entries(table) {
             match entry.name {
                 "listen" => {
-                    let Some(text) = self.text(&entry) else { continue };
-                    match text.parse() {
-                        Ok(address) => server.listen = address,
-                        Err(_) => self.mistake(
-                            entry.span.clone(),
-                            "`listen` must be an IP address and port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
-                        ),
+                    if let Some(address) = self.address(&entry, "\"127.0.0.1:8080\" or \"[::1]:8080\"") {
+                        server.listen = address;
                     }
                     listen_span = entry.span;
                 }
@@ -187,20 +286,13 @@ impl Reader<'_> {
             self.mistake(named.span.clone(), format_args!("{}: {error}", shown(named.name)));
         }
         let table = self.table(named, "[streams.NAME]")?;
-        let mut source = None;
+        let (mut source, mut trust, mut publish) = (None, None, None);
         let (mut on_demand, mut connect_timeout_ms, mut stall_timeout_ms) = (None, None, None);
-        // Whether a source is there at all, right or wrong.
-        let mut sourced = false;
         for entry in entries(table) {
             match entry.name {
-                "source" => {
-                    sourced = true;
-                    source = self.source(&entry);
-                }
-                "publish" => {
-                    sourced = true;
-                    self.mistake(entry.span, "`publish` is not supported yet by this version; use `source`");
-                }
+                "source" => source = self.source(&entry),
+                "trust" => trust = self.file(&entry),
+                "publish" => publish = self.publish(&entry),
                 "on_demand" => {
                     on_demand = entry.item.as_bool();
                     if on_demand.is_none() {
@@ -212,11 +304,24 @@ impl Reader<'_> {
                 _ => self.unknown(&entry, "in a stream", &STREAM),
             }
         }
-        if !sourced {
-            let message = format!("{} has no `source`", shown(named.name));
-            self.mistake(named.span.clone(), message);
+        let message = match (table.contains_key("source"), table.contains_key("publish")) {
+            (false, false) => Some("has no `source`, and no `publish` either"),
+            (true, true) => Some("has both a `source` and `publish`: either we ask or an encoder pushes"),
+            (false, true)
+                if ["trust", "on_demand", "connect_timeout_ms"].iter().any(|key| table.contains_key(key)) =>
+            {
+                Some("has `publish`, with which `trust`, `on_demand` and `connect_timeout_ms` mean nothing")
+            }
+            _ => None,
+        };
+        if let Some(message) = message {
+            self.mistake(named.span.clone(), format_args!("{} {message}", shown(named.name)));
         }
-        let default = Stream::new(name.ok()?, source?);
+        let input = match publish {
+            Some(publish) => Input::Publish(publish),
+            None => Input::Source { source: source?, trust },
+        };
+        let default = Stream::new(name.ok()?, input);
         Some(Stream {
             on_demand: on_demand.unwrap_or(default.on_demand),
             connect_timeout_ms: connect_timeout_ms.unwrap_or(default.connect_timeout_ms),

@@ -45,8 +45,16 @@ pub enum SourceError {
     #[error("`{0}` is not supported yet by this version; use rtsp")]
     NotYet(&'static str),
     /// Any other scheme.
-    #[error("a source begins with rtsp://")]
+    #[error("a source begins with rtsp://, rtmp:// or rtmps://")]
     Scheme,
+    /// RTMP names a stream by an application and a name in it.
+    #[error("an RTMP source names an application and a stream: rtmp://host/live/name")]
+    NoStream,
+    /// RTMP has no common way to send them.
+    #[error(
+        "RTMP takes no user and password in front of the host; write what the server wants behind the name: rtmp://host/live/name?key=..."
+    )]
+    RtmpCredentials,
     /// No host.
     #[error("the URL names no host")]
     NoHost,
@@ -82,6 +90,11 @@ impl Source {
         url
     }
 
+    /// The protocol, in lower case: `rtsp`, `rtmp` or `rtmps`.
+    pub fn scheme(&self) -> &str {
+        self.0.scheme()
+    }
+
     /// Host as written, for messages.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
@@ -106,13 +119,12 @@ impl FromStr for Source {
             url::ParseError::EmptyHost => SourceError::NoHost,
             _ => SourceError::NotAUrl,
         })?;
-        match url.scheme() {
-            "rtsp" => {}
+        let rtmp = match url.scheme() {
+            "rtsp" => false,
+            "rtmp" | "rtmps" => true,
             "rtsps" => return Err(SourceError::NotYet("rtsps")),
-            "rtmp" => return Err(SourceError::NotYet("rtmp")),
-            "rtmps" => return Err(SourceError::NotYet("rtmps")),
             _ => return Err(SourceError::Scheme),
-        }
+        };
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(SourceError::NoHost)?;
         // The URL standard leaves a host of rtsp: as it is written; the resolver would still understand 0xa9fea9fe or
         // 2852039166 as an address, so it is read here as it would be in http:.
@@ -134,6 +146,12 @@ impl FromStr for Source {
         }
         if url.fragment().is_some() {
             return Err(SourceError::Fragment);
+        }
+        if rtmp && (!url.username().is_empty() || url.password().is_some()) {
+            return Err(SourceError::RtmpCredentials);
+        }
+        if rtmp && !url.path().trim_matches('/').contains('/') {
+            return Err(SourceError::NoStream);
         }
         for part in [url.username(), url.password().unwrap_or_default()] {
             if decode(part).is_none_or(|text| text.chars().any(char::is_control)) {
@@ -225,6 +243,7 @@ mod tests {
             ("rtsp://cam/user=admin_password=hunter2_channel=1.sdp", "rtsp://cam/user=***"),
             ("rtsp://admin:12/hunter2@host/live", "rtsp://admin:12/***/live"),
             ("rtsp://cam/admin%3Ahunter2", "rtsp://cam/***"),
+            ("rtmp://cam/live/gate?key=hunter2", "rtmp://cam/live/gate?key=***"),
         ] {
             let s = source(url);
             assert_eq!(s.to_string(), shown);
@@ -245,8 +264,11 @@ mod tests {
             ("file:///etc/passwd", SourceError::Scheme),
             ("http://cam/live", SourceError::Scheme),
             ("rtsps://cam/live", SourceError::NotYet("rtsps")),
-            ("rtmp://cam/live", SourceError::NotYet("rtmp")),
-            ("rtmps://cam/live", SourceError::NotYet("rtmps")),
+            ("rtmp://cam/live", SourceError::NoStream),
+            ("rtmps://cam//live/", SourceError::NoStream),
+            ("rtmp://admin:hunter2@cam/live/gate", SourceError::RtmpCredentials),
+            ("rtmp://169.254.169.254/live/gate", SourceError::Forbidden),
+            ("rtmpt://cam/live/gate", SourceError::Scheme),
             ("rtsp://cam:0/live", SourceError::PortZero),
             ("rtsp://a%0d%0ab:c@cam/live", SourceError::Credentials),
             ("rtsp://a:%ff@cam/live", SourceError::Credentials),
@@ -266,9 +288,14 @@ mod tests {
             assert_eq!(result.as_ref().err(), Some(&error), "{url} -> {result:?}");
             assert!(!error.to_string().contains("hunt"));
         }
-        for good in
-            ["rtsp://127.0.0.1:9/demo", "rtsp://camera.local/x", "rtsp://[fd00::5]/x", "rtsp://gate_cam/x"]
-        {
+        for good in [
+            "rtsp://127.0.0.1:9/demo",
+            "rtsp://camera.local/x",
+            "rtsp://[fd00::5]/x",
+            "rtsp://gate_cam/x",
+            "rtmp://h/live/gate?token=x",
+            "rtmps://h:1936/app/instance/gate",
+        ] {
             source(good);
         }
     }

@@ -7,6 +7,11 @@ fn mistakes(text: &str) -> Vec<(usize, String)> {
     mistakes.into_iter().map(|m| (m.line, m.message)).collect()
 }
 
+fn credentials(stream: &Stream) -> Option<(String, String)> {
+    let Input::Source { source, .. } = &stream.input else { panic!("{stream:?}") };
+    source.credentials()
+}
+
 /// Asserts lines and a piece of each message.
 fn expect(text: &str, wanted: &[(usize, &str)]) {
     let found = mistakes(text);
@@ -27,7 +32,11 @@ fn the_example_is_valid_and_names_every_option_with_its_default() {
     let config = Config::parse(EXAMPLE).unwrap();
     assert_eq!(config.server, Server::default());
     let gate = &config.streams[0];
-    assert_eq!(*gate, Stream::new(gate.name.clone(), gate.source.clone()));
+    assert_eq!(*gate, Stream::new(gate.name.clone(), gate.input.clone()));
+    let studio = config.streams.iter().find(|stream| stream.is_published()).unwrap();
+    assert_eq!(*studio, Stream::new(studio.name.clone(), studio.input.clone()));
+    let Input::Publish(publish) = &studio.input else { panic!() };
+    assert_eq!(publish.second_publisher, SecondPublisher::default());
 
     let document = toml_edit::Document::parse(EXAMPLE).unwrap();
     for table in parse::TOP {
@@ -36,8 +45,18 @@ fn the_example_is_valid_and_names_every_option_with_its_default() {
     for key in parse::SERVER {
         assert!(document["server"].get(key).is_some(), "{key}");
     }
+    for key in parse::RTMP {
+        assert!(document["rtmp"].get(key).is_some(), "{key}");
+    }
+    for key in parse::RTMPS {
+        assert!(document["rtmp"]["rtmps"].get(key).is_some(), "{key}");
+    }
+    for key in parse::PUBLISH {
+        assert!(document["streams"]["studio"]["publish"].get(key).is_some(), "{key}");
+    }
     for key in parse::STREAM {
-        assert!(document["streams"]["gate"].get(key).is_some(), "{key}");
+        let streams = document["streams"].as_table_like().unwrap();
+        assert!(streams.iter().any(|(_, stream)| stream.get(key).is_some()), "{key}");
     }
 }
 
@@ -57,7 +76,7 @@ fn streams_keep_the_order_of_the_file_and_take_any_toml_spelling() {
     assert_eq!((b.name.as_str(), a.name.as_str()), ("b", "a"));
     assert_eq!((b.on_demand, b.connect_timeout_ms, b.stall_timeout_ms), (false, 5000, 4000));
     assert_eq!((a.on_demand, a.stall_timeout_ms), (true, 9000));
-    assert_eq!(a.source.credentials(), Some(("u".into(), "p".into())));
+    assert_eq!(credentials(a), Some(("u".into(), "p".into())));
 }
 
 #[test]
@@ -85,10 +104,12 @@ source = ["rtsp://admin:hunter2@h/"]
 colour = 'hunter2'
 
 [streams.studio]
-publish = { key = "hunter2" }
+publish = { key = "hunter2 ", second_publisher = "hunter2" }
+source = "rtmp://h/hunter2"
 
 [rtmp]
-listen = "0.0.0.0:1935"
+listen = "1935"
+rtmps = { certificate = "" }
 
 [sever]
 "rtsp://admin:hunter2@h/" = 1
@@ -106,13 +127,19 @@ listen = "0.0.0.0:1935"
             (13, "`on_demand` must be true or false, not string"),
             (14, "`connect_timeout_ms` must be from 100 to 120000 milliseconds"),
             (16, "`back door`: a stream name consists of"),
-            (16, "`back door` has no `source`"),
+            (16, "`back door` has no `source`, and no `publish` either"),
             (17, "`stall_timeout_ms` must be a whole number of milliseconds, not string"),
             (20, "`source` must be text in quotes, not array"),
-            (21, "unknown key `colour` in a stream; known are source, on_demand"),
-            (24, "`publish` is not supported yet"),
-            (26, "[rtmp] is not supported yet"),
-            (29, "unknown key `sever` at the top of the file; did you mean `server`?"),
+            (21, "unknown key `colour` in a stream; known are source, trust, publish, on_demand"),
+            (23, "`studio` has both a `source` and `publish`"),
+            (24, "`key`: a key has 1 to 256 printable characters"),
+            (24, "`second_publisher` must be \"takeover\" or \"refuse\""),
+            (25, "`source`: an RTMP source names an application and a stream"),
+            (28, "`listen` must be an IP address and port, such as \"0.0.0.0:1935\""),
+            (29, "`certificate` must name a PEM file"),
+            (29, "`rtmps` has no `listen`"),
+            (29, "`rtmps` has no `key`"),
+            (31, "unknown key `sever` at the top of the file; did you mean `server`?"),
         ],
     );
 }
@@ -163,15 +190,20 @@ fn the_command_line_stands_above_the_file() {
 
 #[test]
 fn cameras_on_the_command_line_get_the_names_that_are_free() {
-    let config =
-        Config::from_urls(&["rtsp://h/1?a=b", "cam2=rtsp://h/2", "rtsp://h/3", "gate=rtsp://u:p@h/4?x=y"])
-            .unwrap();
+    let config = Config::from_urls(
+        &["rtsp://h/1?a=b", "cam2=rtsp://h/2", "rtsp://h/3", "gate=rtsp://u:p@h/4?x=y"],
+        Overrides::default(),
+    )
+    .unwrap();
     let names: Vec<_> = config.streams.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["cam1", "cam2", "cam3", "gate"]);
-    assert_eq!(config.streams[3].source.credentials(), Some(("u".into(), "p".into())));
+    assert_eq!(credentials(&config.streams[3]), Some(("u".into(), "p".into())));
 
-    let found =
-        Config::from_urls(&["a=rtsp://h", "a=rtsp://h", "b c=http://u:hunter2@h", "hunter2"]).unwrap_err();
+    let found = Config::from_urls(
+        &["a=rtsp://h", "a=rtsp://h", "b c=http://u:hunter2@h", "hunter2"],
+        Overrides::default(),
+    )
+    .unwrap_err();
     let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(text.lines().count(), 4, "{text}");
     for line in [
@@ -198,7 +230,7 @@ fn a_file_is_loaded_or_its_mistakes_are_listed_as_path_and_line() {
     let lines: Vec<_> = error.lines().collect();
     assert_eq!(lines.len(), 2, "{error}");
     assert!(lines[0].starts_with(&format!("{}:2: unknown key `x`", path.display())), "{error}");
-    assert_eq!(loaded.unwrap().streams.len(), 2);
+    assert_eq!(loaded.unwrap().streams.len(), 4);
 }
 
 proptest! {
@@ -229,6 +261,49 @@ proptest! {
 
     #[test]
     fn no_argument_panics(arguments in prop::collection::vec("([a-z.]{0,3}=)?(rtsp://)?\\PC{0,20}", 0..4)) {
-        let _ = Config::from_urls(&arguments);
+        let _ = Config::from_urls(&arguments, Overrides::default());
     }
+}
+
+#[test]
+fn encoders_need_a_door_a_stream_and_beyond_this_machine_a_key() {
+    let door = "[rtmp]\nlisten = \"0.0.0.0:1935\"\n";
+    let open = "[streams.studio]\npublish = {}\n";
+    let locked = "[streams.studio]\npublish = { key = \"hunter2\" }\n";
+    expect(open, &[(1, "nothing listens for it")]);
+    expect(door, &[(1, "there is no stream to publish")]);
+    expect(&[door, open].concat(), &[(3, "studio has no key")]);
+    let config = Config::parse(&[door, locked].concat()).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let off = "[server]\nauth = \"off\"\n";
+    Config::parse(&[off, door, open].concat()).unwrap();
+    Config::parse(&[open, "[rtmp]\nlisten = \"[::1]:1935\"\n"].concat()).unwrap();
+
+    let rtmp = Some("127.0.0.1:0".parse().unwrap());
+    let config = Config::from_urls(&["studio=publish"], Overrides { rtmp, ..Overrides::default() }).unwrap();
+    assert!(config.streams[0].is_published());
+    let mistakes = Config::from_urls(&["studio=publish"], Overrides::default()).unwrap_err();
+    assert!(mistakes[0].message.contains("--rtmp"), "{mistakes:?}");
+    let rtmp = Some("0.0.0.0:1935".parse().unwrap());
+    assert!(Config::from_urls(&["studio=publish"], Overrides { rtmp, ..Overrides::default() }).is_err());
+}
+
+#[test]
+fn files_are_looked_for_beside_the_configuration() {
+    let folder = std::env::temp_dir().join(format!("sightline-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("sightline.toml");
+    std::fs::write(&file, EXAMPLE).unwrap();
+    let config = Config::load(&file).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(config.rtmp.rtmps.unwrap().certificate, folder.join("certificate.pem"));
+    let trusts: Vec<_> = config
+        .streams
+        .iter()
+        .filter_map(|stream| match &stream.input {
+            Input::Source { trust, .. } => trust.clone(),
+            Input::Publish(_) => None,
+        })
+        .collect();
+    assert_eq!(trusts, [folder.join("authority.pem")]);
 }

@@ -31,6 +31,8 @@ struct StreamView {
     viewers: usize,
     on_demand: bool,
     error: Option<FaultView>,
+    warnings: Vec<WarningView>,
+    publisher: Option<PublisherView>,
     tracks: Vec<TrackView>,
     bits_per_second: u64,
     key_frame_interval_ms: Option<u32>,
@@ -45,6 +47,19 @@ struct StreamView {
 struct FaultView {
     code: &'static str,
     reason: String,
+}
+
+#[derive(Serialize)]
+struct WarningView {
+    code: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct PublisherView {
+    address: String,
+    encoder: Option<String>,
+    since_time_us: i64,
 }
 
 #[derive(Serialize)]
@@ -71,6 +86,14 @@ impl StreamView {
             viewers: status.viewers,
             on_demand: stream.on_demand,
             error: status.fault.map(|fault| FaultView { code: fault.code, reason: fault.reason }),
+            warnings: (status.warnings.into_iter())
+                .map(|warning| WarningView { code: warning.code, message: warning.message })
+                .collect(),
+            publisher: status.origin.map(|origin| PublisherView {
+                address: origin.address.to_string(),
+                encoder: origin.encoder,
+                since_time_us: origin.since_time_us,
+            }),
             tracks: status.tracks.iter().map(|track| track_view(track, status.frames_per_second)).collect(),
             bits_per_second: status.bits_per_second,
             key_frame_interval_ms: status.key_frame_interval_ms,

@@ -66,6 +66,19 @@ struct StreamStateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PublisherLabel {
+    stream: String,
+    address: String,
+    encoder: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WarningLabel {
+    stream: String,
+    code: &'static str,
+}
+
 /// Reads every stream's numbers when asked for them.
 #[derive(Debug)]
 struct Streams(std::sync::Arc<hub::Hub>);
@@ -95,10 +108,43 @@ impl Collector for Streams {
         })?;
 
         let gauge_type = ConstGauge::new(0i64).metric_type();
-        let mut family = encoder.encode_descriptor(names::VIEWERS, "Subscriptions", None, gauge_type)?;
+        let mut gauge = |name, help, value: fn(&hub::Status) -> Option<f64>| -> std::fmt::Result {
+            let mut family = encoder.encode_descriptor(name, help, None, gauge_type)?;
+            for (stream, status) in &all {
+                let Some(value) = value(status) else { continue };
+                let labels = StreamLabel { stream: stream.clone() };
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        gauge(names::VIEWERS, "Subscriptions", |status| Some(status.viewers as f64))?;
+        gauge(names::BITS_PER_SECOND, "Video, over the last seconds", |status| {
+            Some(status.bits_per_second as f64)
+        })?;
+        gauge(names::KEY_FRAME_INTERVAL_SECONDS, "Between the last two key frames", |status| {
+            Some(f64::from(status.key_frame_interval_ms?) / 1e3)
+        })?;
+        gauge(names::RING_BYTES, "Held for viewers who join or lag", |status| {
+            Some(status.ring_bytes as f64)
+        })?;
+        gauge(names::PUBLISHER_START_SECONDS, "Since when it publishes, since 1970", |status| {
+            Some(status.origin.as_ref()?.since_time_us as f64 / 1e6)
+        })?;
+        let help = "1 for whoever publishes the stream";
+        let mut family = encoder.encode_descriptor(names::PUBLISHER, help, None, gauge_type)?;
         for (stream, status) in &all {
-            let labels = StreamLabel { stream: stream.clone() };
-            ConstGauge::new(status.viewers as i64).encode(family.encode_family(&labels)?)?;
+            let Some(origin) = &status.origin else { continue };
+            let (address, encoder) = (origin.address.to_string(), origin.encoder.clone().unwrap_or_default());
+            let labels = PublisherLabel { stream: stream.clone(), address, encoder };
+            ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "1 for each thing that is not as it should be";
+        let mut family = encoder.encode_descriptor(names::WARNING, help, None, gauge_type)?;
+        for (stream, status) in &all {
+            for warning in &status.warnings {
+                let labels = WarningLabel { stream: stream.clone(), code: warning.code };
+                ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
+            }
         }
         let mut family = encoder.encode_descriptor(names::STREAMS, "Streams by state", None, gauge_type)?;
         for state in StreamState::ALL {

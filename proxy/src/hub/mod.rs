@@ -16,7 +16,7 @@ use crate::config::StreamName;
 pub use cursor::{Cursor, Item};
 pub use ring::Fragment;
 pub(crate) use stream::unix_time_us;
-pub use stream::{Counts, Epoch, Fault, Publisher, State, Status, Stream};
+pub use stream::{Counts, Epoch, Fault, Origin, Publisher, State, Status, Stream, Warning};
 
 /// Every stream of this proxy, by name. The set is fixed at start.
 #[derive(Debug, Default)]

@@ -98,6 +98,11 @@ impl Ring {
         self.newest_key = None;
     }
 
+    /// Bytes of all that is held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The position behind the newest fragment.
     pub(super) fn end(&self) -> u64 {
         self.first + self.fragments.len() as u64

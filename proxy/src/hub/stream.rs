@@ -5,6 +5,7 @@
 //! complete; after a loss nothing is passed on until the next key frame.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -65,6 +66,28 @@ pub(super) struct Shared {
     session: u64,
     /// Where the session's zero stands on the timeline; known from its first tracks on.
     session_base_us: Option<i64>,
+    session_origin: Option<Origin>,
+    warnings: Vec<Warning>,
+}
+
+/// Who sends the pictures, where they come to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where from.
+    pub address: SocketAddr,
+    /// What it calls itself.
+    pub encoder: Option<String>,
+    /// Since when, in microseconds since 1970.
+    pub since_time_us: i64,
+}
+
+/// Something an operator should see to, though pictures come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// For programs; one stream has at most one of each.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
 }
 
 /// Whether a stream gives pictures.
@@ -153,6 +176,12 @@ pub struct Status {
     pub frames_per_second: f64,
     /// Between the last two key frames.
     pub key_frame_interval_ms: Option<u32>,
+    /// Bytes held for viewers who join or lag.
+    pub ring_bytes: usize,
+    /// Who publishes, where that is not a camera we asked.
+    pub origin: Option<Origin>,
+    /// What is not as it should be.
+    pub warnings: Vec<Warning>,
     /// Totals.
     pub counts: Counts,
 }
@@ -180,6 +209,8 @@ impl Stream {
                 counts: Counts::default(),
                 session: 0,
                 session_base_us: None,
+                session_origin: None,
+                warnings: Vec::new(),
             }),
             viewers: watch::Sender::new(0),
             origin: Instant::now(),
@@ -209,7 +240,8 @@ impl Stream {
     /// Says that the camera is being asked, that nobody needs it, or what is wrong with it.
     pub fn set_state(&self, state: State, fault: Option<Fault>) {
         let mut shared = self.lock();
-        if fault.is_some() {
+        // What was never asked for has not failed: a stream waits for its first encoder.
+        if fault.is_some() && shared.state != State::Idle {
             shared.counts.failures += 1;
         }
         shared.set_state(state, fault);
@@ -219,8 +251,7 @@ impl Stream {
     pub fn publish(self: &Arc<Self>) -> Publisher {
         let mut shared = self.lock();
         shared.session += 1;
-        shared.session_base_us = None;
-        shared.end_epoch();
+        shared.end_session();
         Publisher { stream: self.clone(), session: shared.session }
     }
 
@@ -237,6 +268,9 @@ impl Stream {
             bits_per_second: shared.meter.bits_per_second(now_us),
             frames_per_second: shared.meter.frames_per_second(now_us),
             key_frame_interval_ms: shared.meter.key_frame_interval_ms(),
+            ring_bytes: shared.ring.bytes(),
+            origin: shared.session_origin.clone(),
+            warnings: shared.warnings.clone(),
             counts: shared.counts,
         }
     }
@@ -264,6 +298,14 @@ impl Shared {
         for waker in &self.wakers {
             waker.notify_one();
         }
+    }
+
+    /// Ends the session, and what was only true of it.
+    fn end_session(&mut self) {
+        self.session_base_us = None;
+        self.session_origin = None;
+        self.warnings.clear();
+        self.end_epoch();
     }
 
     /// Ends the epoch: nothing of it can be joined any more. Its place on the timeline stays taken.
@@ -342,7 +384,7 @@ impl Publisher {
             return false;
         }
         shared.awaiting_key_frame = false;
-        let place = timeline.place(frame.pts_ticks, received_us, frame.duration_ticks);
+        let place = timeline.place(frame, received_us);
         shared.counts.clock_jumps += u64::from(place.jumped);
         let header = Header {
             kind: Kind::Media,
@@ -391,14 +433,47 @@ impl Publisher {
         true
     }
 
+    /// Says who publishes.
+    pub fn origin(&self, origin: Origin) {
+        self.update(|shared| shared.session_origin = Some(origin));
+    }
+
+    /// Says what the one who publishes calls itself.
+    pub fn encoder(&self, name: String) {
+        self.update(|shared| {
+            if let Some(origin) = &mut shared.session_origin {
+                origin.encoder = Some(name);
+            }
+        });
+    }
+
+    /// Says that something is not as it should be. It replaces what was said under the same code.
+    pub fn warn(&self, warning: Warning) {
+        self.update(|shared| {
+            shared.warnings.retain(|old| old.code != warning.code);
+            shared.warnings.push(warning);
+        });
+    }
+
+    /// Takes a warning back.
+    pub fn unwarn(&self, code: &str) {
+        self.update(|shared| shared.warnings.retain(|old| old.code != code));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Shared)) {
+        let mut shared = self.stream.lock();
+        if shared.session == self.session {
+            change(&mut shared);
+        }
+    }
+
     /// Says that `packets` of the camera did not come: nothing is passed on until the next key frame, for a picture
     /// decoded without them would be smeared.
     pub fn lost(&self, packets: u16) {
-        let mut shared = self.stream.lock();
-        if shared.session == self.session {
+        self.update(|shared| {
             shared.counts.packets_lost += u64::from(packets);
             shared.awaiting_key_frame = true;
-        }
+        });
     }
 }
 
@@ -407,7 +482,7 @@ impl Drop for Publisher {
         let mut shared = self.stream.lock();
         if shared.session == self.session {
             shared.session += 1;
-            shared.end_epoch();
+            shared.end_session();
         }
     }
 }

@@ -5,18 +5,23 @@
 //! another stream.
 
 mod backoff;
+mod camera;
 mod capture;
+mod dial;
+mod feed;
 pub mod rtmp;
 pub mod rtsp;
+mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+use tokio::{task::JoinSet, time::timeout};
+
+pub use self::camera::Camera;
+use self::{
+    backoff::Backoff,
+    feed::{Feed, Pictures},
 };
-
-use self::backoff::Backoff;
 use crate::{
     config::Source,
     hub::{Fault, State, Stream},
@@ -29,21 +34,11 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A session that gave pictures for this long was a good one: the next retry is quick again.
 const GOOD_SESSION: Duration = Duration::from_secs(5);
 
-/// A camera that sends pictures and no key frame for this long is asked anew: a session begins with one.
-const NO_KEY_FRAME: Duration = Duration::from_secs(30);
-
 /// How long a camera rests on which this program failed.
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// The code of a refused or missing password.
 const UNAUTHORIZED: &str = "unauthorized";
-
-/// When a session's first and last picture were passed on.
-#[derive(Clone, Copy, Debug)]
-struct Pictures {
-    first: Instant,
-    last: Instant,
-}
 
 /// What a session gives.
 #[derive(Debug)]
@@ -54,6 +49,16 @@ pub enum Event {
     Frame(Frame, std::time::Instant),
     /// So many packets of video did not come.
     Lost(u16),
+    /// What the sender says it is, for people.
+    Encoder(String),
+    /// Something that is not as it should be, though pictures come: a code, and a sentence for the operator.
+    Warning(&'static str, String),
+}
+
+/// What gives pictures, whatever it speaks.
+pub(crate) trait Session: Send {
+    /// What comes next. Waits for as long as the other end is silent.
+    fn next(&mut self) -> impl Future<Output = Result<Event, Fault>> + Send;
 }
 
 /// One stream's camera and how to treat it.
@@ -63,6 +68,8 @@ pub struct Job {
     pub stream: Arc<Stream>,
     /// The camera.
     pub source: Source,
+    /// A certificate to trust beside the system's, where the source speaks TLS: a PEM file.
+    pub trust: Option<PathBuf>,
     /// From the first packet sent to the answer to PLAY.
     pub connect_timeout: Duration,
     /// The longest time without a picture.
@@ -143,7 +150,7 @@ impl Job {
 
     /// One session of the camera, from connecting to what ended it.
     async fn session(&self, pictures: &mut Option<Pictures>) -> Fault {
-        let connecting = rtsp::Session::connect(&self.source);
+        let connecting = Camera::connect(&self.source, self.trust.as_deref());
         let mut session = match timeout(self.connect_timeout, connecting).await {
             Ok(Ok(session)) => session,
             Ok(Err(fault)) => return fault,
@@ -153,44 +160,12 @@ impl Job {
                 return Fault { code: "connect_failed", reason };
             }
         };
-        let publisher = self.stream.publish();
-        let mut deadline = Instant::now() + self.stall_timeout;
-        let mut shown_by = Instant::now() + NO_KEY_FRAME;
-        loop {
-            match timeout_at(deadline, session.next()).await {
-                Err(_) => {
-                    let reason = format!("no picture for {} ms", self.stall_timeout.as_millis());
-                    return Fault { code: "stalled", reason };
-                }
-                Ok(Err(fault)) => return fault,
-                Ok(Ok(Event::Lost(packets))) => publisher.lost(packets),
-                Ok(Ok(Event::Tracks(tracks))) => {
-                    tracing::info!(stream = %self.stream.name, camera = %self.source, tracks = %summary(&tracks), "live");
-                    if let Err(error) = publisher.tracks(tracks, std::time::Instant::now()) {
-                        let reason = format!("the camera's parameter sets cannot be packed: {error}");
-                        return Fault { code: "unsupported", reason };
-                    }
-                }
-                Ok(Ok(Event::Frame(frame, received))) => {
-                    let passed = publisher.frame(&frame, received);
-                    if frame.duration_ticks.is_some() {
-                        continue; // sound
-                    }
-                    let now = Instant::now();
-                    deadline = now + self.stall_timeout;
-                    if passed {
-                        shown_by = now + NO_KEY_FRAME;
-                        pictures.get_or_insert(Pictures { first: now, last: now }).last = now;
-                    } else if now > shown_by {
-                        let reason = format!("no key frame for {} s", NO_KEY_FRAME.as_secs());
-                        return Fault { code: "no_key_frame", reason };
-                    }
-                }
-            }
-        }
+        let feed = Feed {
+            stream: &self.stream,
+            publisher: self.stream.publish(),
+            from: &self.source,
+            stall_timeout: self.stall_timeout,
+        };
+        feed.run(&mut session, pictures).await
     }
-}
-
-fn summary(tracks: &[Track]) -> String {
-    tracks.iter().map(|track| track.codec.as_str()).collect::<Vec<_>>().join(" + ")
 }

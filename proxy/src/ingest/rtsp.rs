@@ -4,9 +4,9 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Event, capture::CaptureClock};
+use super::{Event, capture::CaptureClock, dial};
 use crate::{
-    config::{Source, is_forbidden},
+    config::Source,
     hub::Fault,
     media::{Frame, Track, aac, h264, time},
 };
@@ -27,7 +27,7 @@ const DEFAULT_PORT: u16 = 554;
 const RTP_INFO_SLACK_US: i64 = 300_000;
 
 /// One session, from PLAY on.
-pub struct Session {
+pub(super) struct Session {
     demuxed: Demuxed,
     /// For each of the camera's streams that was set up, its track.
     tracks: Vec<Option<SessionTrack>>,
@@ -65,7 +65,8 @@ pub struct Offer {
 async fn describe(
     source: &Source,
 ) -> Result<(retina::client::Session<retina::client::Described>, Vec<Offer>), Fault> {
-    refuse_forbidden(source).await?;
+    // retina looks the name up again: this is a guard against a mistake, not against whoever runs the name server.
+    dial::lookup(source, DEFAULT_PORT).await?;
     let credentials = source.credentials().map(|(username, password)| Credentials { username, password });
     let options = SessionOptions::default()
         .creds(credentials)
@@ -101,13 +102,8 @@ async fn describe(
 }
 
 impl Session {
-    /// Connects and asks the camera to play.
-    pub async fn connect(source: &Source) -> Result<Self, Fault> {
-        Ok(Self::connect_with_offers(source).await?.0)
-    }
-
-    /// The same, and tells what the camera offers.
-    pub async fn connect_with_offers(source: &Source) -> Result<(Self, Vec<Offer>), Fault> {
+    /// Connects and asks the camera to play. Tells what it offers, too.
+    pub(super) async fn connect(source: &Source) -> Result<(Self, Vec<Offer>), Fault> {
         let (session, offers) = describe(source).await?;
         if !offers.iter().any(|offer| offer.played && offer.media == "video") {
             let names: Vec<_> = offers.iter().map(|offer| offer.encoding.as_str()).collect();
@@ -153,7 +149,7 @@ impl Session {
     }
 
     /// What comes next. Waits for as long as the camera is silent.
-    pub async fn next(&mut self) -> Result<Event, Fault> {
+    pub(super) async fn next(&mut self) -> Result<Event, Fault> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
@@ -173,7 +169,7 @@ impl Session {
     }
 
     /// What the sender reports of the video say of the camera's clock, for people.
-    pub fn clock_report(&self) -> String {
+    pub(super) fn clock_report(&self) -> String {
         let video = self.tracks.iter().flatten().find(|track| track.video);
         video.map_or_else(|| "none".to_owned(), |track| track.capture.to_string())
     }
@@ -282,23 +278,6 @@ impl Session {
         }
         Ok(described)
     }
-}
-
-/// Looks the camera's name up, and refuses one that leads to an address no camera has. (The connection looks it up again:
-/// this is a guard against a mistake, not against whoever runs the name server.)
-async fn refuse_forbidden(source: &Source) -> Result<(), Fault> {
-    let url = source.url_without_credentials();
-    let Some(url::Host::Domain(host)) = url.host() else { return Ok(()) };
-    let reason = match tokio::net::lookup_host((host, url.port().unwrap_or(DEFAULT_PORT))).await {
-        Err(error) => format!("cannot find {host}: {error}"),
-        Ok(mut addresses) => {
-            if !addresses.any(|address| is_forbidden(address.ip())) {
-                return Ok(());
-            }
-            format!("{host} leads to a link-local or metadata address, where no camera is asked")
-        }
-    };
-    Err(Fault { code: "connect_failed", reason })
 }
 
 /// What to add to a track's media times, given those of its first frame.

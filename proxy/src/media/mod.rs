@@ -4,10 +4,14 @@
 //! peers: every parser is bounded and answers bad input with an error that says what is wrong.
 
 pub mod aac;
+mod bits;
 pub mod frame;
 pub mod h264;
+pub mod nal;
+pub mod sample_clock;
 pub mod time;
 pub mod track;
 
 pub use frame::Frame;
+pub use sample_clock::SampleClock;
 pub use track::{Coding, Media, Track};

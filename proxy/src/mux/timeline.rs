@@ -5,7 +5,7 @@
 //!
 //! PURE: the time of arrival is passed in.
 
-use crate::media::time::us_to_ticks;
+use crate::media::{Frame, time::us_to_ticks};
 
 /// A segment declares at least this duration, in microseconds, for video.
 ///
@@ -73,10 +73,9 @@ impl Timeline {
         self.timescale
     }
 
-    /// Places the next frame, in decoding order: presented at `pts_ticks` of the session, arrived at `arrived_us` by a
-    /// monotonic clock, lasting `duration_ticks` where that is known.
-    pub fn place(&mut self, pts_ticks: i64, arrived_us: i64, duration_ticks: Option<u32>) -> Place {
-        let mut pts = pts_ticks.saturating_add(self.offset_ticks);
+    /// Places the next frame, in decoding order, which arrived at `arrived_us` by a monotonic clock.
+    pub fn place(&mut self, frame: &Frame, arrived_us: i64) -> Place {
+        let mut pts = frame.pts_ticks.saturating_add(self.offset_ticks);
         let mut jumped = false;
         let decode;
         if let Some(last) = self.last {
@@ -91,7 +90,12 @@ impl Timeline {
                 pts = target;
                 jumped = true;
             }
-            let step = pts - last.pts_ticks;
+            let wanted = self.decode_wish(frame).unwrap_or(pts);
+            // Known decode times step evenly where B-frames let presentation times go to and fro.
+            let step = match frame.dts_ticks {
+                Some(_) => wanted.saturating_sub(last.decode_ticks),
+                None => pts - last.pts_ticks,
+            };
             if step > 0 && !jumped {
                 // One pause is not a new rate.
                 let believed = step.min(self.interval_ticks.saturating_mul(5));
@@ -101,14 +105,15 @@ impl Timeline {
             // would be a discontinuity for the browser: after a pause they catch up over several frames.
             let earliest = last.decode_ticks.saturating_add(1);
             let latest = last.decode_ticks.saturating_add(last.declared_ticks.saturating_mul(2));
-            decode = pts.clamp(earliest, latest.max(earliest));
+            decode = wanted.clamp(earliest, latest.max(earliest));
         } else {
             // A camera may say that its first frame was taken before it was asked to play.
             pts = pts.max(self.offset_ticks);
-            decode = pts;
+            decode =
+                self.decode_wish(frame).map_or(pts, |wanted| wanted.clamp(self.offset_ticks.min(pts), pts));
         }
         let interval = self.interval_ticks.max(1);
-        let declared = match duration_ticks {
+        let declared = match frame.duration_ticks {
             Some(known) => i64::from(known),
             None => us_to_ticks(DECLARED_MIN_US, self.timescale).max(interval.saturating_mul(2)),
         };
@@ -116,10 +121,15 @@ impl Timeline {
         Place {
             decode_time_ticks: decode as u64,
             composition_offset_ticks: (pts - decode).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
-            duration_ticks: duration_ticks.unwrap_or(u32::try_from(interval).unwrap_or(u32::MAX)),
+            duration_ticks: frame.duration_ticks.unwrap_or(u32::try_from(interval).unwrap_or(u32::MAX)),
             declared_duration_ticks: u32::try_from(declared).unwrap_or(u32::MAX),
             jumped,
         }
+    }
+
+    /// The decode time the frame's own protocol gave it.
+    fn decode_wish(&self, frame: &Frame) -> Option<i64> {
+        Some(frame.dts_ticks?.saturating_add(self.offset_ticks))
     }
 
     /// The end of what was placed so far, in microseconds of the stream's timeline.
@@ -133,11 +143,30 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
     use proptest::prelude::*;
+
+    use super::*;
 
     const FRAME_US: i64 = 40_000;
     const FRAME: i64 = 3_600;
+
+    fn frame(pts_ticks: i64, dts_ticks: Option<i64>, duration_ticks: Option<u32>) -> Frame {
+        Frame {
+            track: 0,
+            pts_ticks,
+            dts_ticks,
+            duration_ticks,
+            capture_time_us: 0,
+            key_frame: true,
+            data: Bytes::new(),
+        }
+    }
+
+    /// A camera's frame, as RTP gives it.
+    fn shown(pts_ticks: i64) -> Frame {
+        frame(pts_ticks, None, None)
+    }
 
     fn presented(place: Place) -> i64 {
         place.decode_time_ticks as i64 + i64::from(place.composition_offset_ticks)
@@ -147,7 +176,7 @@ mod tests {
     fn an_even_camera_keeps_its_own_times() {
         let mut timeline = Timeline::new(90_000, 1_000_000);
         for i in 0..100 {
-            let place = timeline.place(i * FRAME, i * FRAME_US, None);
+            let place = timeline.place(&shown(i * FRAME), i * FRAME_US);
             assert_eq!(place.decode_time_ticks as i64, 90_000 + i * FRAME);
             assert_eq!((place.composition_offset_ticks, place.jumped), (0, false));
             assert_eq!((place.duration_ticks, place.declared_duration_ticks), (3_600, 18_000));
@@ -160,10 +189,34 @@ mod tests {
         let mut timeline = Timeline::new(90_000, 0);
         let mut last = -1;
         for (arrival, pts) in [0, 3, 1, 2, 6, 4, 5, 9, 7, 8].into_iter().enumerate() {
-            let place = timeline.place(pts * FRAME, arrival as i64 * FRAME_US, None);
+            let place = timeline.place(&shown(pts * FRAME), arrival as i64 * FRAME_US);
             assert_eq!(presented(place), pts * FRAME);
             assert!(place.decode_time_ticks as i64 > last);
             last = place.decode_time_ticks as i64;
+        }
+    }
+
+    #[test]
+    fn known_decode_times_are_kept_and_so_is_the_rate() {
+        let mut timeline = Timeline::new(90_000, 1_000_000);
+        // I P B B P B B, presented two frames after they are decoded at the soonest.
+        for (dts, pts) in (0i64..).zip([2, 5, 3, 4, 8, 6, 7, 11, 9, 10]) {
+            let place = timeline.place(&frame(pts * FRAME, Some(dts * FRAME), None), dts * FRAME_US);
+            assert_eq!(place.decode_time_ticks as i64, 90_000 + dts * FRAME);
+            assert_eq!(presented(place), 90_000 + pts * FRAME);
+            assert_eq!((place.duration_ticks, place.jumped), (FRAME as u32, false));
+        }
+    }
+
+    #[test]
+    fn decode_times_that_repeat_or_go_back_still_increase() {
+        let mut timeline = Timeline::new(90_000, 0);
+        let mut last = None;
+        for dts in [0, 1, 1, 0, -5, 2, 2] {
+            let place = timeline.place(&frame(3 * FRAME, Some(dts * FRAME), None), 0);
+            assert!(last.is_none_or(|last| place.decode_time_ticks > last));
+            assert_eq!(presented(place), 3 * FRAME);
+            last = Some(place.decode_time_ticks);
         }
     }
 
@@ -172,24 +225,24 @@ mod tests {
         for jump in [30 * 90_000, -30 * 90_000, -60_000, i64::MAX / 4, i64::MIN / 4] {
             let mut timeline = Timeline::new(90_000, 0);
             for i in 0..50 {
-                timeline.place(i * FRAME, i * FRAME_US, None);
+                timeline.place(&shown(i * FRAME), i * FRAME_US);
             }
             let jumped_to = jump.saturating_add(50 * FRAME);
-            let place = timeline.place(jumped_to, 50 * FRAME_US, None);
+            let place = timeline.place(&shown(jumped_to), 50 * FRAME_US);
             assert!(place.jumped, "{jump}");
             assert_eq!(presented(place), 50 * FRAME);
-            assert!(!timeline.place(jumped_to + FRAME, 51 * FRAME_US, None).jumped);
+            assert!(!timeline.place(&shown(jumped_to + FRAME), 51 * FRAME_US).jumped);
         }
     }
 
     #[test]
     fn a_pause_is_kept_in_presentation_and_bridged_in_decode_time() {
         let mut timeline = Timeline::new(90_000, 0);
-        timeline.place(0, 0, None);
-        let mut last = timeline.place(FRAME, FRAME_US, None);
+        timeline.place(&shown(0), 0);
+        let mut last = timeline.place(&shown(FRAME), FRAME_US);
         for i in 0..20 {
             let (pts, arrived) = (450_000 + i * FRAME, 5_000_000 + i * FRAME_US);
-            let place = timeline.place(pts, arrived, None);
+            let place = timeline.place(&shown(pts), arrived);
             assert_eq!((presented(place), place.jumped), (pts, false));
             let step = place.decode_time_ticks - last.decode_time_ticks;
             assert!(step <= 2 * u64::from(last.declared_duration_ticks), "{step}");
@@ -203,26 +256,26 @@ mod tests {
     fn a_slow_camera_declares_longer_frames() {
         let mut timeline = Timeline::new(90_000, 0);
         let declared =
-            (0..60).map(|i| timeline.place(i * 90_000, i * 1_000_000, None).declared_duration_ticks).last();
+            (0..60).map(|i| timeline.place(&shown(i * 90_000), i * 1_000_000).declared_duration_ticks).last();
         assert!(declared > Some(170_000), "{declared:?}");
     }
 
     #[test]
     fn a_known_duration_is_declared_as_it_is() {
         let mut timeline = Timeline::new(48_000, 0);
-        let place = timeline.place(0, 0, Some(1024));
+        let place = timeline.place(&frame(0, None, Some(1024)), 0);
         assert_eq!((place.duration_ticks, place.declared_duration_ticks), (1024, 1024));
     }
 
     proptest! {
         #[test]
         fn decode_times_increase_whatever_the_camera_says(
-            frames in proptest::collection::vec((any::<i64>(), 0i64..10_000_000), 1..200)
+            frames in proptest::collection::vec((any::<i64>(), any::<Option<i64>>(), 0i64..10_000_000), 1..200)
         ) {
             let (mut timeline, mut now, mut last) = (Timeline::new(90_000, 0), 0, None);
-            for (pts, waited) in frames {
+            for (pts, dts, waited) in frames {
                 now += waited;
-                let place = timeline.place(pts, now, None);
+                let place = timeline.place(&frame(pts, dts, None), now);
                 prop_assert!(last.is_none_or(|last| place.decode_time_ticks > last));
                 last = Some(place.decode_time_ticks);
             }
