@@ -8,8 +8,8 @@ const RESTART = ['src', 'stream', 'autoplay', 'renderer'];
 
 // Chromium, that is: Firefox is as quick by itself, and Safari lets no sound of a MediaSource out.
 const ROUTABLE = ['webkitAudioDecodedByteCount', 'captureStream'].every(name => name in HTMLMediaElement.prototype);
-// A device that takes longer (a wireless headset) would let the sound be heard this much behind the picture, in seconds.
-const MAX_OUTPUT_LATENCY = 0.06;
+// What the device takes, a wireless headset 200 ms, comes on top of the picture's time then: sound may be 60 ms late (EBU R 37).
+const MAX_OUTPUT_LATENCY = 0.05;
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`

@@ -42,6 +42,7 @@ macro_rules! in_both_browsers {
 
 in_both_browsers![
     the_embed_page_shows_a_live_picture_with_sound,
+    sound_takes_the_short_way_and_never_stops_the_picture,
     the_watch_page_shows_one_camera_with_its_numbers,
     the_wall_shows_every_stream_with_its_state,
     an_unknown_stream_is_said_to_be_unknown,
@@ -78,6 +79,15 @@ fn assert_live(page: &Page<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Sound is fetched with pictures anew, and they begin with a few that were shown before: until they do no more.
+fn wait_for_sound(page: &Page<'_>) -> Result<()> {
+    let sound = format!(
+        "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
+         v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
+    );
+    page.wait_for("decoded sound", &sound)
+}
+
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
     let camera = Camera::start(Options { audio: true, ..Options::default() })?;
     let proxy = Proxy::for_camera(&camera)?;
@@ -93,13 +103,43 @@ fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<(
     // Muted, sound is not even asked for. A gesture is what browsers want before they play it.
     page.click(600, 300)?;
     page.evaluate(&format!("{PLAYER}.muted = false"))?;
-    let sound = format!(
-        "(v => v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0)({PLAYER}.shadowRoot.querySelector('video'))"
-    );
-    page.wait_for("decoded sound", &sound)?;
+    wait_for_sound(&page)?;
     assert_live(&page)?;
     let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
     assert!(stats.is_object(), "{stats}");
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn sound_takes_the_short_way_and_never_stops_the_picture(browser: &Browser) -> Result<()> {
+    // How often a sound was let out by an AudioContext. Only Chromium needs that.
+    const COUNT: &str = "(audio => { window.routes = 0; const route = audio.createMediaElementSource; \
+        audio.createMediaElementSource = function (video) { routes++; return route.call(this, video); }; })\
+        (AudioContext.prototype)";
+    let camera = Camera::start(Options { audio: true, ..Options::default() })?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    page.evaluate(COUNT)?;
+    assert_live(&page)?;
+    assert_eq!(page.evaluate("routes")?, 0, "nobody asked for sound");
+
+    let routes = u32::from(browser.engine() == Engine::Chromium);
+    let heard = || -> Result<()> {
+        wait_for_sound(&page)?;
+        page.wait_for("the sound's way", &format!("!{PLAYER}.muted && routes === {routes}"))?;
+        assert_live(&page)
+    };
+    page.click(600, 300)?;
+    page.evaluate(&format!("{PLAYER}.muted = false"))?;
+    heard()?;
+    page.evaluate(&format!("{PLAYER}.muted = true"))?;
+    assert_live(&page)?;
+    page.evaluate(&format!("{PLAYER}.muted = false"))?;
+    heard()?;
+    // The way belongs to the <video>, and outlives the players behind it.
+    page.evaluate("new Promise(done => { const player = document.querySelector('sightline-player'); \
+        const { parentNode } = player; player.remove(); setTimeout(() => { parentNode.append(player); done(); }, 100); })")?;
+    heard()?;
     assert_eq!(page.errors()?, Vec::<String>::new());
     Ok(())
 }
