@@ -66,7 +66,10 @@ export class SightlinePlayer extends HTMLElement {
     // The browser's own controls, media keys and picture-in-picture reach the player through these.
     this.#video.addEventListener('play', () => this.#player?.play());
     this.#video.addEventListener('pause', () => this.#player?.pause());
-    this.#video.addEventListener('volumechange', () => this.#player?.setMuted(this.#video.muted));
+    this.#video.addEventListener('volumechange', () => {
+      this.#player?.setMuted(this.#video.muted);
+      this.#tellRoute();
+    });
     if (ROUTABLE) this.#video.addEventListener('timeupdate', () => this.#route());
   }
 
@@ -143,7 +146,7 @@ export class SightlinePlayer extends HTMLElement {
     this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
-    if (this.#routed) this.#player.soundRouted();
+    this.#tellRoute();
     this.#context?.resume();
     if (!autoplay) this.#askForClick();
     const { signal } = this.#watch = new AbortController();
@@ -197,10 +200,12 @@ export class SightlinePlayer extends HTMLElement {
     }
   }
 
+  get #heard() { return !this.#video.muted && this.#video.volume > 0; }
+
   /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
-   *  while the context rests so does the picture: not before it is heard to run. It stays with the <video> for good. */
+   *  while the context rests so does the picture: not before it is known to run. It stays with the <video> for good. */
   #route() {
-    if (this.#routed || this.#video.muted) return;
+    if (this.#routed || !this.#heard) return;
     if (!this.#context) {
       this.#context = new AudioContext();
       this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();
@@ -209,8 +214,11 @@ export class SightlinePlayer extends HTMLElement {
     if (state !== 'running' || !outputLatency || outputLatency > MAX_OUTPUT_LATENCY) return;
     this.#routed = true;
     this.#context.createMediaElementSource(this.#video).connect(this.#context.destination);
-    this.#player?.soundRouted();
+    this.#tellRoute();
   }
+
+  // What is not heard does not go by the context.
+  #tellRoute() { if (this.#routed) this.#player?.setSoundRouted(this.#heard); }
 
   #askForClick() {
     if (this.#button) return;

@@ -163,10 +163,10 @@ impl Player {
         self.shell.take(Event::Muted(muted));
     }
 
-    /// An `AudioContext` takes the sound out of the element from now on: it needs less ahead of time.
-    #[wasm_bindgen(js_name = soundRouted)]
-    pub fn sound_routed(&self) {
-        self.shell.take(Event::SoundRouted);
+    /// An `AudioContext` takes the sound out of the element from now on, which needs less ahead of time; or no more.
+    #[wasm_bindgen(js_name = setSoundRouted)]
+    pub fn set_sound_routed(&self, routed: bool) {
+        self.shell.take(Event::SoundRouted(routed));
     }
 
     /// Another target from capture to screen in milliseconds; NaN for the least there can be.

@@ -203,7 +203,8 @@ impl<P: Clone> Session<P> {
                     self.resubscribe();
                 }
             }
-            Event::SoundRouted => self.play.controller.set_sound_clock(SoundClock::Routed),
+            Event::SoundRouted(true) => self.play.controller.set_sound_clock(SoundClock::Routed),
+            Event::SoundRouted(false) => self.play.controller.set_sound_clock(self.config.sound_clock),
             Event::Target(target) => self.set_target(target),
             Event::PlayRejected if self.config.muted => {
                 self.wants_play = false;
