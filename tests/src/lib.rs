@@ -1,7 +1,7 @@
 //! The harness that the whole-system tests (`tests/`) and the benchmarks (`src/bin/bench`) share.
 //!
 //! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`proxy`] the `sightline` program, [`viewer`] a WebSocket
-//! client, [`browser`] Chromium or Firefox, [`judge`] ffmpeg. Nothing here knows how Sightline works inside; it holds on
+//! client, [`browser`] Chromium or Firefox, [`judge`] ffmpeg, [`tags`] what encoders publish. Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
 //! What belongs here: starting and ending real parts, and looking at them from outside. What does not: assertions about
@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod raw;
 pub mod serve;
 pub mod stats;
+pub mod tags;
 pub mod viewer;
 pub mod wait;
 
