@@ -178,6 +178,16 @@ fn a_late_or_changed_sound_waits_for_the_next_key_frame() {
 }
 
 #[test]
+fn a_configuration_that_comes_back_before_it_was_missed_opens_nothing() {
+    let mut session = Session::begun();
+    session.aac_header(&OTHER_ASC);
+    session.aac_header(&ASC);
+    session.key(40);
+    session.aac(50);
+    assert_eq!((session.announced().len(), session.frames().len()), (1, 3));
+}
+
+#[test]
 fn sound_alone_is_announced_after_a_second_and_joined_by_a_picture_later() {
     let mut session = Session::default();
     session.aac_header(&ASC);
