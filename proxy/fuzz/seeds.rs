@@ -144,7 +144,7 @@ fn amf() {
         "strict-array",
         &write(vec![Amf0Value::StrictArray(vec![text("avc1"), text("hvc1"), object("a", Amf0Value::Null)])]),
     );
-    save("nested-objects", &[3, 0, 1, b'a'].repeat(16));
+    save("nested-objects", &[[3, 0, 1, b'a'].repeat(16), vec![5]].concat());
     save("bomb-of-objects", &[3, 0, 1, b'a'].repeat(4000));
     save("bomb-of-ecma-arrays", &[8, 0, 0, 0, 1, 0, 1, b'a'].repeat(2000));
     save("bomb-of-strict-arrays", &[10, 255, 255, 255, 255].repeat(3000));
