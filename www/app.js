@@ -234,7 +234,9 @@ function watch(name) {
   };
   const history = [];
   element.addEventListener('statechange', showState);
-  element.addEventListener('volumechange', () => { sound.textContent = element.muted ? 'Sound on' : 'Sound off'; });
+  const showSound = () => { sound.textContent = element.muted ? 'Sound on' : 'Sound off'; };
+  element.addEventListener('volumechange', showSound);
+  showSound();
   element.addEventListener('latency', ({ detail }) => {
     big.textContent = ms(detail);
     history.push(detail);

@@ -240,7 +240,8 @@ impl Stream {
     /// Says that the camera is being asked, that nobody needs it, or what is wrong with it.
     pub fn set_state(&self, state: State, fault: Option<Fault>) {
         let mut shared = self.lock();
-        if fault.is_some() {
+        // What was never asked for has not failed: a stream waits for its first encoder.
+        if fault.is_some() && shared.state != State::Idle {
             shared.counts.failures += 1;
         }
         shared.set_state(state, fault);

@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{Coding, Media, Track};
+use super::{Coding, Media, Track, bits::Bits};
 
 /// Samples a second by `samplingFrequencyIndex` (ISO/IEC 14496-3, table 1.18).
 const SAMPLE_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+
+/// The object type whose frames are half as long.
+const ER_AAC_LD: u32 = 23;
 
 /// Why an `AudioSpecificConfig` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,27 +27,18 @@ pub enum Error {
     },
 }
 
-/// Describes the track that `config` configures. One tick is one sample.
+/// What is read of an `AudioSpecificConfig`.
+struct Config {
+    object_type: u32,
+    sample_rate: u32,
+    channels: u16,
+    samples_per_frame: u32,
+}
+
+/// Describes the track that `config` configures. One tick is one sample of the core coder: with explicitly signalled SBR
+/// (object types 5 and 29) that is half of what is heard.
 pub fn track(config: &[u8]) -> Result<Track, Error> {
-    let bits = Bits(config);
-    let object_type = bits.read(0, 5)?;
-    if object_type == 0 || object_type == 31 {
-        return Err(Error::Unsupported { field: "audioObjectType", value: object_type });
-    }
-    let index = bits.read(5, 4)?;
-    let (sample_rate, at) = match SAMPLE_RATES.get(index as usize) {
-        Some(rate) => (*rate, 9),
-        None if index == 15 => (bits.read(9, 24)?, 33),
-        None => return Err(Error::Unsupported { field: "samplingFrequencyIndex", value: index }),
-    };
-    if !(7_000..=192_000).contains(&sample_rate) {
-        return Err(Error::Unsupported { field: "samplingFrequency", value: sample_rate });
-    }
-    let channels = match bits.read(at, 4)? {
-        configuration @ 1..=6 => configuration as u16,
-        7 => 8,
-        value => return Err(Error::Unsupported { field: "channelConfiguration", value }),
-    };
+    let Config { object_type, sample_rate, channels, .. } = read(config)?;
     Ok(Track {
         coding: Coding::Aac,
         codec: format!("mp4a.40.{object_type}"),
@@ -54,16 +48,50 @@ pub fn track(config: &[u8]) -> Result<Track, Error> {
     })
 }
 
-struct Bits<'a>(&'a [u8]);
+/// How many ticks each frame lasts.
+pub fn samples_per_frame(config: &[u8]) -> Result<u32, Error> {
+    read(config).map(|config| config.samples_per_frame)
+}
 
-impl Bits<'_> {
-    /// `count` bits (at most 24) from bit `at`, most significant first.
-    fn read(&self, at: usize, count: usize) -> Result<u32, Error> {
-        (at..at + count).try_fold(0, |value, bit| {
-            let byte = self.0.get(bit / 8).ok_or(Error::Short(self.0.len()))?;
-            Ok(value << 1 | u32::from(byte >> (7 - bit % 8) & 1))
-        })
+fn read(config: &[u8]) -> Result<Config, Error> {
+    let short = || Error::Short(config.len());
+    let mut bits = Bits::new(config);
+    let object_type = bits.read(5).ok_or_else(short)?;
+    if object_type == 0 || object_type == 31 {
+        return Err(Error::Unsupported { field: "audioObjectType", value: object_type });
     }
+    let index = bits.read(4).ok_or_else(short)?;
+    let sample_rate = match SAMPLE_RATES.get(index as usize) {
+        Some(rate) => *rate,
+        None if index == 15 => bits.read(24).ok_or_else(short)?,
+        None => return Err(Error::Unsupported { field: "samplingFrequencyIndex", value: index }),
+    };
+    if !(7_000..=192_000).contains(&sample_rate) {
+        return Err(Error::Unsupported { field: "samplingFrequency", value: sample_rate });
+    }
+    let channels = match bits.read(4).ok_or_else(short)? {
+        configuration @ 1..=6 => configuration as u16,
+        7 => 8,
+        value => return Err(Error::Unsupported { field: "channelConfiguration", value }),
+    };
+    let core = if matches!(object_type, 5 | 29) {
+        let extension_index = bits.read(4).ok_or_else(short)?;
+        if extension_index == 15 {
+            bits.skip(24).ok_or_else(short)?;
+        }
+        bits.read(5).ok_or_else(short)?
+    } else {
+        object_type
+    };
+    // frameLengthFlag of GASpecificConfig (ISO/IEC 14496-3, table 4.1). Configs that end before it are passed on by
+    // some encoders and played by all browsers.
+    let samples_per_frame = match (core, bits.flag().unwrap_or(false)) {
+        (ER_AAC_LD, false) => 512,
+        (ER_AAC_LD, true) => 480,
+        (_, false) => 1024,
+        (_, true) => 960,
+    };
+    Ok(Config { object_type, sample_rate, channels, samples_per_frame })
 }
 
 #[cfg(test)]
@@ -81,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_lasts_as_long_as_the_config_says() {
+        assert_eq!(samples_per_frame(&[0x11, 0x88]), Ok(1024));
+        assert_eq!(samples_per_frame(&[0x11, 0x8c]), Ok(960));
+        assert_eq!(samples_per_frame(&[0x11, 0x88, 0x56, 0xe5, 0x00]), Ok(1024), "as ffmpeg writes it");
+        assert_eq!(samples_per_frame(&[0xb9, 0x88]), Ok(512), "ER AAC LD");
+        let he = [0x2b, 0x11, 0x88, 0x00]; // SBR: 24 kHz in the core, 48 kHz heard, AAC-LC
+        assert_eq!(samples_per_frame(&he), Ok(1024));
+        assert_eq!(track(&he).map(|track| (track.codec, track.timescale)), Ok(("mp4a.40.5".into(), 24_000)));
+    }
+
+    #[test]
     fn bad_configs_name_the_field() {
         assert_eq!(track(&[]), Err(Error::Short(0)));
         assert_eq!(track(&[0x11]), Err(Error::Short(1)));
@@ -94,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_config_makes_the_parser_panic(config: Vec<u8>) {
-            let _ = track(&config);
+            let _ = (track(&config), samples_per_frame(&config));
         }
     }
 }

@@ -1,0 +1,108 @@
+//! Even times for packets of sound whose sender's times are rounded.
+//!
+//! RTMP counts milliseconds: packets of 21.33 ms come 21, 22 and 21 ms apart. Browsers hear a hole or an overlap at
+//! each of these steps, so times follow the count of samples for as long as the sender's agree with it.
+
+use super::time::us_to_ticks;
+
+/// How far the sender's time may part from the count of samples, in microseconds, before it is followed at once: it
+/// paused, dropped packets, or jumped.
+const RESYNC_US: i64 = 40_000;
+
+/// Under this much, in microseconds, a difference is rounding and jitter.
+const JITTER_US: i64 = 5_000;
+
+/// Gives one track's packets their times.
+///
+/// Sender's clocks that drift against its own sound card are followed a tick a packet, about 1,000 ppm: more than any
+/// crystal is off, and less than a browser takes for a hole (Firefox fills in silence from 2 samples on).
+#[derive(Clone, Debug)]
+pub struct SampleClock {
+    timescale: u32,
+    next_ticks: Option<i64>,
+}
+
+impl SampleClock {
+    /// A clock of `timescale` ticks a second, which is the sample rate.
+    pub fn new(timescale: u32) -> Self {
+        Self { timescale, next_ticks: None }
+    }
+
+    /// The time, in ticks, of the next packet: sent with `sender_us`, lasting `duration_ticks`.
+    pub fn place(&mut self, sender_us: i64, duration_ticks: u32) -> i64 {
+        let said = us_to_ticks(sender_us, self.timescale);
+        let at = match self.next_ticks {
+            Some(next) => {
+                let apart = said.saturating_sub(next);
+                if apart.saturating_abs() > us_to_ticks(RESYNC_US, self.timescale) {
+                    said
+                } else if apart.abs() > us_to_ticks(JITTER_US, self.timescale) {
+                    next + apart.signum()
+                } else {
+                    next
+                }
+            }
+            None => said,
+        };
+        self.next_ticks = Some(at.saturating_add(duration_ticks.into()));
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AAC: i64 = 1024;
+
+    /// The sender's millisecond for sample `samples` at 48 kHz by a clock that is `ppm` fast.
+    fn rounded_us(samples: i64, ppm: i64) -> i64 {
+        let us = samples * 1_000_000 / 48_000;
+        (us + us * ppm / 1_000_000) / 1_000 * 1_000
+    }
+
+    #[test]
+    fn rounded_milliseconds_become_even() {
+        let mut clock = SampleClock::new(48_000);
+        for i in 0..10_000 {
+            assert_eq!(clock.place(rounded_us(i * AAC, 0), AAC as u32), i * AAC);
+        }
+    }
+
+    #[test]
+    fn a_pause_is_followed_at_once() {
+        let mut clock = SampleClock::new(48_000);
+        clock.place(0, 1024);
+        assert_eq!(clock.place(500_000, 1024), 24_000);
+        assert_eq!(clock.place(521_000, 1024), 25_024);
+        assert_eq!(clock.place(100_000, 1024), 4_800, "and so is a step back");
+    }
+
+    #[test]
+    fn a_drifting_sender_is_followed_without_a_step() {
+        for ppm in [-300, 300] {
+            let mut clock = SampleClock::new(48_000);
+            let mut last: Option<i64> = None;
+            for i in 0..47 * 3_600 {
+                let said_us = rounded_us(i * AAC, ppm);
+                let at = clock.place(said_us, 1024);
+                if let Some(last) = last {
+                    assert!((at - last - AAC).abs() <= 1, "{ppm} ppm, packet {i}");
+                }
+                assert!((at - us_to_ticks(said_us, 48_000)).abs() < 48 * 7, "{ppm} ppm, packet {i}");
+                last = Some(at);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_overflows(timescale: u32, packets in proptest::collection::vec((any::<i64>(), any::<u32>()), 0..50)) {
+            let mut clock = SampleClock::new(timescale);
+            for (sender_us, duration_ticks) in packets {
+                clock.place(sender_us, duration_ticks);
+            }
+        }
+    }
+}
