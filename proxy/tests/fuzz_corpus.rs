@@ -70,6 +70,23 @@ fn the_seeds_reach_what_they_are_named_for() {
     }
     assert_eq!(given(harness::session, "session", "publisher-refused"), 0);
     assert_eq!(given(harness::session, "session", "aggregate"), 2);
+    for (seed, frames) in [
+        ("avc-and-aac", 6),
+        ("avc-alone", 3),
+        ("aac-alone", 2),
+        ("enhanced-avc", 2),
+        ("hevc", 2),
+        ("av1", 1),
+        ("enhanced-aac", 1),
+        ("opus", 1),
+        ("flac", 1),
+        ("multitrack", 1),
+        ("modifiers", 2),
+        ("no-config", 0),
+        ("config-cut-off", 0),
+    ] {
+        assert_eq!(given(harness::flv, "flv", seed), frames, "{seed}");
+    }
     assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
     assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);
 }
