@@ -1,6 +1,6 @@
 //! What each fuzz target does with its bytes: the parsers of what a peer sends must not panic, and what they give and
 //! hold must be bounded by what they were given. `proxy/tests/fuzz_corpus.rs` does the same with the seeds in every
-//! test run.
+//! test run. Each gives how many messages, values, frames or tags it saw, so that a seed can be seen to do its work.
 
 use bytes::Bytes;
 use sightline::ingest::rtmp::{
@@ -19,13 +19,14 @@ const RECEIVED_UNIX_US: i64 = 1_700_000_000_000_000;
 /// `ChunkReader`, and that what it reads does not depend on how the bytes come in.
 ///
 /// Byte 0: in its lower half how many bytes follow that say how long reads are; bit 7 is set for a stranger's reader.
-pub fn chunk(data: &[u8]) {
-    let Some((first, rest)) = data.split_first() else { return };
+pub fn chunk(data: &[u8]) -> usize {
+    let Some((first, rest)) = data.split_first() else { return 0 };
     let reader = || if first & 0x80 == 0 { ChunkReader::default() } else { ChunkReader::of_stranger() };
     let (cuts, bytes) = rest.split_at(rest.len().min((first & 15).into()));
     let parts = read_chunks(reader(), bytes, cuts);
     let whole = read_chunks(reader(), bytes, &[]);
     assert_eq!(parts, whole, "it matters how the bytes come in");
+    whole.0.len()
 }
 
 /// All messages, and the error in words if there is one.
@@ -83,13 +84,14 @@ fn for_each_read(bytes: &[u8], cuts: &[u8], mut read: impl FnMut(&[u8]) -> Optio
 }
 
 /// `amf::read`.
-pub fn amf(data: &[u8]) {
-    if let Ok(values) = amf::read(data) {
-        assert!(values.iter().map(count).sum::<usize>() <= amf::MAX_VALUES);
-        assert!(values.iter().all(|value| depth(value) <= amf::MAX_DEPTH));
-        // A byte that is not UTF-8 becomes three.
-        assert!(values.iter().map(text_len).sum::<usize>() <= 3 * data.len());
-    }
+pub fn amf(data: &[u8]) -> usize {
+    let Ok(values) = amf::read(data) else { return 0 };
+    let values_count = values.iter().map(count).sum();
+    assert!(values_count <= amf::MAX_VALUES);
+    assert!(values.iter().all(|value| depth(value) <= amf::MAX_DEPTH));
+    // A byte that is not UTF-8 becomes three.
+    assert!(values.iter().map(text_len).sum::<usize>() <= 3 * data.len());
+    values_count
 }
 
 fn inside(value: &Value) -> Vec<&Value> {
@@ -122,8 +124,8 @@ fn text_len(value: &Value) -> usize {
 }
 
 /// `Demuxer`. Each tag: a byte that is even for sound, its time in 4, its length in 2, its bytes.
-pub fn flv(data: &[u8]) {
-    let mut demuxer = Demuxer::default();
+pub fn flv(data: &[u8]) -> usize {
+    let mut tags = Tags::default();
     let mut rest = data;
     while let Some((head, after)) = rest.split_first_chunk::<7>() {
         let [kind, t0, t1, t2, t3, l0, l1] = *head;
@@ -131,39 +133,55 @@ pub fn flv(data: &[u8]) {
         let (payload, after) = after.split_at(len);
         rest = after;
         let kind = if kind & 1 == 0 { Kind::Audio } else { Kind::Video };
-        if !tag(&mut demuxer, kind, u32::from_be_bytes([t0, t1, t2, t3]), Bytes::copy_from_slice(payload)) {
-            return;
+        if !tags.take(kind, u32::from_be_bytes([t0, t1, t2, t3]), Bytes::copy_from_slice(payload)) {
+            break;
         }
     }
+    tags.frames
 }
 
-/// Whether the demuxer takes the tag.
-fn tag(demuxer: &mut Demuxer, kind: Kind, timestamp_ms: u32, payload: Bytes) -> bool {
-    let len = payload.len();
-    let mut outputs = vec![];
-    let taken = demuxer.tag(kind, timestamp_ms, RECEIVED_UNIX_US, payload, &mut outputs).is_ok();
-    let mut data_len = 0;
-    for output in &outputs {
-        match output {
-            Output::Tracks(tracks) => assert!(tracks.len() <= 2, "{tracks:?}"),
-            Output::Frame(frame) => data_len += frame.data.len(),
-            Output::Warning(_, sentence) => assert!(sentence.len() < 1024, "{sentence}"),
+/// A publisher's tags, and what came of them.
+#[derive(Default)]
+struct Tags {
+    demuxer: Demuxer,
+    taken: usize,
+    taken_len: usize,
+    frames: usize,
+    frames_len: usize,
+}
+
+impl Tags {
+    /// Whether the tag is not refused.
+    fn take(&mut self, kind: Kind, timestamp_ms: u32, payload: Bytes) -> bool {
+        self.taken += 1;
+        self.taken_len += payload.len();
+        let mut outputs = vec![];
+        let taken = self.demuxer.tag(kind, timestamp_ms, RECEIVED_UNIX_US, payload, &mut outputs).is_ok();
+        for output in &outputs {
+            match output {
+                Output::Tracks(tracks) => assert!(tracks.len() <= 2, "{tracks:?}"),
+                Output::Frame(frame) => {
+                    self.frames += 1;
+                    self.frames_len += frame.data.len();
+                }
+                Output::Warning(_, sentence) => assert!(sentence.len() < 1024, "{sentence}"),
+            }
         }
+        // A NAL unit's length may take more bytes here than it did there.
+        assert!(self.frames_len <= 4 * self.taken_len, "{} bytes out of {}", self.frames_len, self.taken_len);
+        taken
     }
-    // A NAL unit's length may take more bytes here than it did there.
-    assert!(data_len <= 4 * len, "frames of {data_len} bytes out of a tag of {len}");
-    taken
 }
 
 /// `Session` as an encoder sees it, and `Demuxer` behind it.
 ///
 /// Byte 0 as in [`chunk`], but bit 6 refuses what is asked for, and bit 7 is set when the bytes begin with the handshake
 /// itself; otherwise it is done already.
-pub fn session(data: &[u8]) {
-    let Some((first, rest)) = data.split_first() else { return };
+pub fn session(data: &[u8]) -> usize {
+    let Some((first, rest)) = data.split_first() else { return 0 };
     let (cuts, bytes) = rest.split_at(rest.len().min((first & 15).into()));
     let mut session = Session::default();
-    let mut demuxer = Demuxer::default();
+    let mut tags = Tags::default();
     if first & 0x80 == 0 {
         // C0, C1 and C2 of the plain handshake.
         let mut hello = vec![0; 1 + 1536 + 1536];
@@ -180,7 +198,8 @@ pub fn session(data: &[u8]) {
             Some(Event::Publish(_)) if first & 0x40 == 0 => session.accept().ok()?,
             Some(Event::Publish(_)) => session.refuse("not you").ok()?,
             Some(Event::Tag(kind, timestamp_ms, payload)) => {
-                tag(&mut demuxer, kind, timestamp_ms, payload);
+                // As the server does: a tag that is refused ends the session.
+                tags.take(kind, timestamp_ms, payload).then_some(())?;
             }
             Some(Event::Metadata(_) | Event::Unpublish) | None => {}
         }
@@ -190,4 +209,5 @@ pub fn session(data: &[u8]) {
         session.outgoing().clear();
         Some((used, again))
     });
+    tags.taken
 }

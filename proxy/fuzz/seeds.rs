@@ -144,7 +144,8 @@ fn amf() {
         "strict-array",
         &write(vec![Amf0Value::StrictArray(vec![text("avc1"), text("hvc1"), object("a", Amf0Value::Null)])]),
     );
-    save("nested-objects", &[3, 0, 1, b'a'].repeat(16));
+    save("nested-one-too-deep", &[[3, 0, 1, b'a'].repeat(17), vec![5]].concat());
+    save("nested-objects", &[[3, 0, 1, b'a'].repeat(16), vec![5]].concat());
     save("bomb-of-objects", &[3, 0, 1, b'a'].repeat(4000));
     save("bomb-of-ecma-arrays", &[8, 0, 0, 0, 1, 0, 1, b'a'].repeat(2000));
     save("bomb-of-strict-arrays", &[10, 255, 255, 255, 255].repeat(3000));
@@ -191,7 +192,11 @@ fn flv() {
     ];
     save("avc-and-aac", &both);
     save("avc-alone", &[config(), video(0, AVC_KEY), video(40, AVC_P), video(80, AVC_B)]);
-    save("aac-alone", &[sound(0, AAC_CONFIG), sound(17, AAC_FRAME), sound(40, AAC_FRAME)]);
+    // Without pictures sound waits for them a while.
+    save(
+        "aac-alone",
+        &[sound(0, AAC_CONFIG), sound(17, AAC_FRAME), sound(5000, AAC_FRAME), sound(5023, AAC_FRAME)],
+    );
     save("no-config", &[video(0, AVC_KEY), sound(0, AAC_FRAME)]);
     save("config-again", &[config(), video(0, AVC_KEY), config(), sound(10, AAC_CONFIG), video(40, AVC_KEY)]);
     save("config-cut-off", &[video(0, &AVC_CONFIG[..40]), video(0, AVC_KEY)]);
@@ -236,36 +241,47 @@ fn flv() {
         &[
             sound(0, &["90", "4f707573", OPUS_HEAD].concat()),
             sound(0, &["91", "4f707573", "fcfffe"].concat()),
-            sound(20, &["91", "4f707573", "fcfffe"].concat()),
+            sound(5000, &["91", "4f707573", "fcfffe"].concat()),
         ],
     );
     save(
         "enhanced-aac",
-        &[sound(0, "906d703461120856e500"), sound(0, &["916d703461", &AAC_FRAME[4..]].concat())],
+        &[
+            sound(0, "906d703461120856e500"),
+            sound(0, &["916d703461", &AAC_FRAME[4..]].concat()),
+            sound(5000, &["916d703461", &AAC_FRAME[4..]].concat()),
+        ],
     );
+    let stream_info = ["10001000", "000000000000", "0ac442f000000000", &"00".repeat(16)].concat();
     save(
         "flac",
         &[
-            sound(
-                0,
-                "90664c6143664c614380000022100010000000000000000ac4400000000000000000000000000000000000000000",
-            ),
-            sound(0, "91664c6143fff8"),
+            sound(0, &["90", "664c6143", "664c6143", "80000022", &stream_info].concat()),
+            sound(0, "91664c6143fff8c9180045"),
+            sound(5000, "91664c6143fff8c9180045"),
         ],
     );
+    // Type 6, then how many tracks and the packet type inside.
     save(
         "multitrack",
         &[
             video(0, &["96", "00", "68766331", "00", HVCC].concat()),
-            video(0, &["96", "11", "68766331", "00", "000008", "0000000000000000", "01", "ffffff"].concat()),
+            video(
+                0,
+                &["96", "11", "68766331", "00", "000070", "000000", HEVC_NALS, "01", "000001", "ff"].concat(),
+            ),
+            video(40, &["96", "11", "68766331", "00", "ffffff", HEVC_NALS].concat()),
         ],
     );
     save("multichannel-config", &[sound(0, "94"), sound(0, "954f707573010200010203")]);
+    // Type 7: a length less 1, so much of a modifier, then its kind and the next packet type.
     save(
         "modifiers",
         &[
-            video(0, &["97", "03", "000000", "01"].concat()),
-            video(0, &["97", "fe", "00"].repeat(20).concat()),
+            video(0, &["90", "61766331", &AVC_CONFIG[10..]].concat()),
+            video(0, &["97", "02", "0f423f", "03", "61766331", avc_nals].concat()),
+            video(40, &["97", "00", "00", "17", "00", "00", "03", "61766331", avc_nals].concat()),
+            video(40, &["97", &["00", "00", "07"].concat().repeat(2000)].concat()),
         ],
     );
     save("metadata-in-video", &[video(0, "9468766331020009636f6c6f72496e666f0300000009")]);

@@ -1,15 +1,22 @@
 //! Every seed of the fuzz targets, and every input that once broke one, goes through the same functions as ordinary
 //! tests. Where they come from: `proxy/fuzz`.
 
-use std::{fs, panic, path::Path};
+use std::{
+    fs, panic,
+    path::{Path, PathBuf},
+};
 
 #[path = "../fuzz/harness.rs"]
 #[expect(unreachable_pub, reason = "it is the fuzz crate's library")]
 mod harness;
 
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
 /// Runs `target` on each file of its corpus, and names those on which it panics.
-fn replay(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+fn replay(name: &str, target: fn(&[u8]) -> usize) {
+    let folder = corpus(name);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .expect("the corpus is committed")
         .map(|entry| entry.expect("a folder can be read").path())
@@ -44,4 +51,42 @@ fn the_flv_demuxer_stands_its_corpus() {
 #[test]
 fn the_session_stands_its_corpus() {
     replay("session", harness::session);
+}
+
+#[test]
+fn the_seeds_reach_what_they_are_named_for() {
+    let given = |target: fn(&[u8]) -> usize, name: &str, seed: &str| {
+        let bytes = fs::read(corpus(name).join(seed)).expect("the seed is committed");
+        target(&bytes)
+    };
+    // connect to publish, metadata, 8 tags, and goodbye.
+    for seed in ["", "-chunk-size-1", "-chunk-size-4096"] {
+        let seed = format!("bytes-of-a-publisher{seed}");
+        assert_eq!(given(harness::chunk, "chunk", &seed), 16, "{seed}");
+    }
+    assert_eq!(given(harness::chunk, "chunk", "interleaved"), 2);
+    for seed in ["publisher", "publisher-in-parts", "publisher-chunk-size-1", "publisher-with-handshake"] {
+        assert_eq!(given(harness::session, "session", seed), 8, "{seed}");
+    }
+    assert_eq!(given(harness::session, "session", "publisher-refused"), 0);
+    assert_eq!(given(harness::session, "session", "aggregate"), 2);
+    for (seed, frames) in [
+        ("avc-and-aac", 6),
+        ("avc-alone", 3),
+        ("aac-alone", 2),
+        ("enhanced-avc", 2),
+        ("hevc", 2),
+        ("av1", 1),
+        ("enhanced-aac", 1),
+        ("opus", 1),
+        ("flac", 1),
+        ("multitrack", 1),
+        ("modifiers", 2),
+        ("no-config", 0),
+        ("config-cut-off", 0),
+    ] {
+        assert_eq!(given(harness::flv, "flv", seed), frames, "{seed}");
+    }
+    assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
+    assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);
 }
