@@ -51,6 +51,14 @@ bench: packages release tests/browser/node_modules ## Measure, print a table, an
 	cargo build --release -p sightline-tests --bin bench
 	SIGHTLINE_BIN=$(CURDIR)/target/release/sightline target/release/bench $(BENCH)
 
+FUZZ ?= chunk amf flv session
+SECONDS_EACH ?= 60
+
+.PHONY: fuzz
+fuzz: ## Fuzz what reads a peer's bytes (FUZZ=chunk SECONDS_EACH=600)
+	@.ci/tools.sh fuzz
+	.ci/fuzz.sh $(SECONDS_EACH) $(FUZZ)
+
 .PHONY: npm
 npm: pages ## target/npm/sightline-player-VERSION.tgz
 	.ci/npm.sh

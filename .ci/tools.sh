@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the build tools that cargo does not bring: the wasm32 target, wasm-bindgen, trunk, cargo-deny.
+# Installs the build tools that cargo does not bring: the wasm32 target, wasm-bindgen, trunk, cargo-deny, cargo-fuzz.
 #
-# usage: .ci/tools.sh [wasm] [deny]     prints what it does; says nothing when nothing is missing
+# usage: .ci/tools.sh [wasm] [deny] [fuzz]     prints what it does; says nothing when nothing is missing
 #
 # What is on PATH is used when its version fits. Otherwise each tool goes into a folder of its own, named by
 # its version, under ~/.cache/sightline: it never replaces a tool of yours and every clone shares it.
@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)   # the crate and its tool must be one version
 TRUNK=0.21.14                                                      # 0.22 wants a newer rustc than ours
 DENY=0.20.2
+FUZZ=0.13.2
 . .ci/env.sh
 BIN=$CACHE/bin
 mkdir -p "$BIN"
@@ -56,7 +57,11 @@ for wanted in "$@"; do
       tool wasm-bindgen-cli wasm-bindgen "$BINDGEN"
       tool trunk trunk "$TRUNK" --locked ;;
     deny) tool cargo-deny cargo-deny "$DENY" --locked ;;
-    *) echo "usage: $0 [wasm] [deny]" >&2; exit 2 ;;
+    fuzz)
+      rustup run nightly rustc --version >/dev/null 2>&1 ||   # the sanitizer is not in stable Rust
+        { echo "Installing Rust nightly ..."; rustup toolchain install nightly --profile minimal; }
+      tool cargo-fuzz cargo-fuzz "$FUZZ" --locked ;;
+    *) echo "usage: $0 [wasm] [deny] [fuzz]" >&2; exit 2 ;;
   esac
 done
 rm -rf "$CACHE/build"

@@ -1,7 +1,9 @@
 //! The harness that the whole-system tests (`tests/`) and the benchmarks (`src/bin/bench`) share.
 //!
-//! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`proxy`] the `sightline` program, [`viewer`] a WebSocket
-//! client, [`browser`] Chromium or Firefox, [`judge`] ffmpeg. Nothing here knows how Sightline works inside; it holds on
+//! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`encoder`] ffmpeg or `GStreamer` that pushes by RTMP,
+//! [`relay`] nginx, [`proxy`] the `sightline` program, [`viewer`] a WebSocket client, [`browser`] Chromium or Firefox, [`judge`]
+//! ffmpeg. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`] and [`tags`].
+//! Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
 //! What belongs here: starting and ending real parts, and looking at them from outside. What does not: assertions about
@@ -14,13 +16,18 @@
 pub mod architecture;
 pub mod browser;
 pub mod camera;
+pub mod encoder;
+pub mod flv;
 pub mod http;
 pub mod judge;
+pub mod peer;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod relay;
 pub mod serve;
 pub mod stats;
+pub mod tags;
 pub mod viewer;
 pub mod wait;
 

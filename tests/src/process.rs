@@ -23,9 +23,14 @@ pub struct Process {
 impl Process {
     /// Starts `command`; both its outputs are collected, line by line.
     pub fn start(command: &mut Command) -> Result<Self> {
+        Self::start_reading(command, Stdio::piped())
+    }
+
+    /// As [`Process::start`], with another standard input, such as another program's output.
+    pub fn start_reading(command: &mut Command, input: impl Into<Stdio>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -40,6 +45,14 @@ impl Process {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Processor time it has used, in clock ticks (hundredths of a second).
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The program's name, in brackets, may hold spaces: count from behind it. utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
+        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
     }
 
     /// What it has written so far.

@@ -117,6 +117,22 @@ impl Proxy {
         self.address.trim_start_matches("http://")
     }
 
+    /// Host and port of the listener for encoders that speaks this, `rtmp` or `rtmps`.
+    pub fn push_authority(&self, scheme: &str) -> Result<String> {
+        let start = format!("Push to {scheme}://");
+        let found = wait::until(&format!("{start}HOST:PORT/live/…"), || {
+            let log = self.log();
+            let (_, url) = log.lines().find_map(|line| line.split_once(&start))?;
+            Some(url.split('/').next()?.to_owned())
+        });
+        found.with_context(|| format!("it said:\n{}", self.log()))
+    }
+
+    /// Where an encoder pushes to: `push_url("rtmp", "studio?key=secret")`.
+    pub fn push_url(&self, scheme: &str, name_and_key: &str) -> Result<String> {
+        Ok(format!("{scheme}://{}/live/{name_and_key}", self.push_authority(scheme)?))
+    }
+
     /// Gets a path.
     pub fn get(&self, path: &str) -> Result<http::Answer> {
         http::get(&self.url(path))
@@ -178,10 +194,7 @@ impl Proxy {
 
     /// Processor time it has used, in clock ticks (hundredths of a second).
     pub fn cpu_ticks(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.pid()))?;
-        // The program's name, in brackets, may hold spaces: count from behind it. utime and stime are fields 14 and 15.
-        let fields: Vec<&str> = stat.rsplit_once(')').context("no name")?.1.split_whitespace().collect();
-        Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
+        self.process.cpu_ticks()
     }
 }
 

@@ -152,6 +152,21 @@ impl Viewer {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The newest epoch's tracks, each as a file that a player plays.
+    pub fn files(&self) -> Result<Vec<(Track, Vec<u8>)>> {
+        let record = self.record();
+        let (epoch, _, tracks) = record.tracks().context("no tracks")?;
+        Ok(tracks.iter().map(|track| (track.clone(), record.file(track.index, epoch))).collect())
+    }
+
+    /// How many fragments, of whatever track, did not come between the first and the last.
+    pub fn missing(&self) -> u32 {
+        let record = self.record();
+        let media = record.binaries.iter().filter(|b| b.header.kind == Kind::Media);
+        let sequences: Vec<u32> = media.map(|b| b.header.sequence).collect();
+        sequences.windows(2).map(|w| w[1].wrapping_sub(w[0]).wrapping_sub(1)).sum()
+    }
+
     /// Waits until `find` gets something from the record.
     pub fn wait<T>(&self, what: &str, mut find: impl FnMut(&Record) -> Option<T>) -> Result<T> {
         wait::until(what, || find(&self.record())).with_context(|| {

@@ -1,44 +1,15 @@
 //! What people see, in Chromium and in Firefox: each claim read from the pictures on the screen.
-//!
-//! One browser of each kind serves all tests of this file, one test at a time: a tab in the background is hidden.
 
-use std::sync::{Mutex, PoisonError};
+mod common;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sightline_tests::browser::{Browser, Engine, Page};
+use common::{PLAYER, assert_live, in_both_browsers, name, unmute, wait_for_element, wait_for_sound};
+use sightline_tests::browser::{Browser, Engine};
 use sightline_tests::camera::{Camera, Options, free_port};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::{serve, wait};
-
-/// Capture to screen, in ms, that would mean something is wrong, even on a busy machine. The benchmark is stricter.
-const SANE_LATENCY_MS: f64 = 600.0;
-
-const PLAYER: &str = "document.querySelector('sightline-player')";
-
-fn with(browser: &Mutex<Option<Browser>>, engine: Engine, test: fn(&Browser) -> Result<()>) -> Result<()> {
-    // A failed test leaves a browser that is as good as before.
-    let mut browser = browser.lock().unwrap_or_else(PoisonError::into_inner);
-    if browser.is_none() {
-        *browser = Some(Browser::launch(engine)?);
-    }
-    test(browser.as_ref().context("was just launched")?)
-}
-
-macro_rules! in_both_browsers {
-    ($($test:ident),* $(,)?) => {
-        mod chromium {
-            use super::*;
-            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Chromium, super::$test) })*
-        }
-        mod firefox {
-            use super::*;
-            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Firefox, super::$test) })*
-        }
-    };
-}
 
 in_both_browsers![
     the_embed_page_shows_a_live_picture_with_sound,
@@ -54,40 +25,6 @@ in_both_browsers![
     the_demo_plays_on_the_wall,
 ];
 
-fn name(browser: &Browser, page: &str) -> String {
-    format!("{}-{page}", browser.engine().name())
-}
-
-fn wait_for_element(page: &Page<'_>, state: &str) -> Result<()> {
-    page.wait_for(
-        state,
-        &format!("{PLAYER}?.state === '{state}' && {PLAYER}.getAttribute('state') === '{state}'"),
-    )
-}
-
-/// The one video's pictures keep coming, in order, and soon after they were taken.
-fn assert_live(page: &Page<'_>) -> Result<()> {
-    page.wait_for_pictures(1, 10)?;
-    // Measured from here on: a start is allowed to be rough.
-    page.reset_glass()?;
-    let glass = page.wait_for_pictures(1, 75)?;
-    let seen = &glass[0];
-    let latency = seen.latency(0.0);
-    assert!((0.0..SANE_LATENCY_MS).contains(&latency.p50), "{latency:?}");
-    assert_eq!(seen.backwards, 0, "pictures out of order");
-    assert_eq!((seen.width, seen.height), (640, 360));
-    Ok(())
-}
-
-/// Sound is fetched with pictures anew, and they begin with a few that were shown before: until they do no more.
-fn wait_for_sound(page: &Page<'_>) -> Result<()> {
-    let sound = format!(
-        "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
-         v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
-    );
-    page.wait_for("decoded sound", &sound)
-}
-
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
     let camera = Camera::start(Options { audio: true, ..Options::default() })?;
     let proxy = Proxy::for_camera(&camera)?;
@@ -100,10 +37,7 @@ fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<(
         "(r => Math.abs(r.width - innerWidth) < 2 && Math.abs(r.height - innerHeight) < 2)({PLAYER}.getBoundingClientRect())"
     );
     assert_eq!(page.evaluate(&fills)?, true, "the picture does not fill the page");
-    // Muted, sound is not even asked for. A gesture is what browsers want before they play it.
-    page.click(600, 300)?;
-    page.evaluate(&format!("{PLAYER}.muted = false"))?;
-    wait_for_sound(&page)?;
+    unmute(&page)?;
     assert_live(&page)?;
     let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
     assert!(stats.is_object(), "{stats}");

@@ -6,13 +6,10 @@ use h264_reader::{
     rbsp::BitReader,
 };
 
-use super::{Coding, Media, Track};
+use super::{Coding, MAX_SIDE, Media, Track};
 
 /// The longest sequence parameter set that is read, in bytes. Real ones are under 100.
 const MAX_SPS_LEN: usize = 4096;
-
-/// The largest picture that is accepted, in pixels a side.
-const MAX_SIDE: u32 = 8192;
 
 /// Why parameter sets cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

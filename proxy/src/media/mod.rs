@@ -4,13 +4,20 @@
 //! peers: every parser is bounded and answers bad input with an error that says what is wrong.
 
 pub mod aac;
+pub mod av1;
 mod bits;
+pub mod flac;
 pub mod frame;
 pub mod h264;
+pub mod h265;
 pub mod nal;
+pub mod opus;
 pub mod sample_clock;
 pub mod time;
 pub mod track;
+
+/// The largest picture that is accepted, in pixels a side.
+pub(crate) const MAX_SIDE: u32 = 8192;
 
 pub use frame::Frame;
 pub use sample_clock::SampleClock;

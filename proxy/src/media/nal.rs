@@ -56,8 +56,11 @@ pub fn access_unit(payload: Bytes, length_len: usize, coding: Coding) -> Result<
     Ok(AccessUnit { data, has_picture, is_random_access })
 }
 
-/// The first NAL unit of `rest` and what is behind it; nothing where no length fits any more.
-fn split<'a>(rest: &'a [u8], length_len: usize, whole: &[u8]) -> Result<Option<(&'a [u8], &'a [u8])>, Error> {
+/// A NAL unit and what is behind it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// Takes the first NAL unit off `rest`; nothing where no length fits any more.
+fn split<'a>(rest: &'a [u8], length_len: usize, whole: &[u8]) -> Result<Option<Split<'a>>, Error> {
     let Some((length, behind)) = rest.split_at_checked(length_len) else { return Ok(None) };
     let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
     match behind.split_at_checked(length) {

@@ -1,11 +1,11 @@
 //! The init segment of one track: `ftyp` and `moov`.
 
 use mp4_atom::{
-    Atom as _, Audio, Avc1, Avcc, Codec, Dinf, Dref, DrefEntry, Encode as _, Esds, Ftyp, Hdlr, Mdhd, Mdia,
-    Minf, Moov, Mp4a, Mvex, Mvhd, Pasp, Smhd, Stbl, Stco, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd, esds,
+    Dinf, Dref, DrefEntry, Encode as _, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Smhd, Stbl, Stco,
+    Stsd, Tkhd, Trak, Trex, Url, Vmhd,
 };
 
-use super::TRACK_ID;
+use super::{TRACK_ID, entry};
 use crate::media::{Media, Track};
 
 /// The bytes of the init segment of `track`.
@@ -13,32 +13,13 @@ use crate::media::{Media, Track};
 /// The duration stays unknown (no `mehd`, 0 in `mvhd`): Chromium then takes the stream for a live one and plays as soon
 /// as it has one frame.
 pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
-    let (handler, codec, width, height) = match track.media {
+    let codec = entry::of(track)?;
+    let (handler, width, height) = match track.media {
         Media::Video { width, height, sample_aspect } => {
-            let visual = Visual {
-                data_reference_index: 1,
-                width: width as u16,
-                height: height as u16,
-                ..Visual::default()
-            };
-            let avcc = Avcc::decode_body(&mut track.decoder_config.as_ref())?;
-            let pasp = (sample_aspect.0 != sample_aspect.1)
-                .then(|| Pasp { h_spacing: sample_aspect.0.into(), v_spacing: sample_aspect.1.into() });
             let shown = u64::from(width) * u64::from(sample_aspect.0) / u64::from(sample_aspect.1.max(1));
-            let entry =
-                Avc1 { visual, avcc, btrt: None, colr: None, pasp, taic: None, fiel: None, spatial: None };
-            (b"vide", Codec::Avc1(entry), shown.min(u64::from(u16::MAX)) as u16, height as u16)
+            (b"vide", shown.min(u64::from(u16::MAX)) as u16, height as u16)
         }
-        Media::Audio { sample_rate, channels } => {
-            let audio = Audio {
-                data_reference_index: 1,
-                channel_count: channels,
-                sample_size: 16,
-                // 16.16 fixed point: rates above 65,535 Hz do not fit, and decoders read the config instead.
-                sample_rate: u16::try_from(sample_rate).unwrap_or(0).into(),
-            };
-            (b"soun", Codec::Mp4a(Mp4a { audio, esds: esds(track), btrt: None, taic: None }), 0, 0)
-        }
+        Media::Audio { .. } => (b"soun", 0, 0),
     };
     let moov = Moov {
         mvhd: Mvhd {
@@ -95,48 +76,35 @@ pub fn segment(track: &Track) -> Result<Vec<u8>, mp4_atom::Error> {
     Ok(out)
 }
 
-/// The elementary stream descriptor of AAC (ISO/IEC 14496-1, 7.2.6.5).
-fn esds(track: &Track) -> Esds {
-    Esds {
-        es_desc: esds::EsDescriptor {
-            es_id: TRACK_ID as u16,
-            depends_on_es_id: None,
-            url: None,
-            ocr_es_id: None,
-            stream_priority: 0,
-            dec_config: esds::DecoderConfig {
-                object_type_indication: 0x40, // Audio ISO/IEC 14496-3
-                stream_type: 5,               // AudioStream
-                dec_specific: Some(esds::DecoderSpecific {
-                    raw: track.decoder_config.to_vec(),
-                    ..esds::DecoderSpecific::default()
-                }),
-                ..esds::DecoderConfig::default()
-            },
-            sl_config: esds::SLConfig::default(),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use mp4_atom::Decode as _;
+    use mp4_atom::{Atom as _, Codec, Decode as _, FlacMetadataBlock};
 
     use super::*;
-    use crate::media::{aac, h264};
+    use crate::media::{aac, av1, flac, h264, h265, opus};
 
-    #[test]
-    fn a_video_init_segment_reads_back_and_has_no_duration() {
-        let track = h264::track(h264::tests::AVCC).expect("parses");
-        let bytes = segment(&track).expect("encodes");
+    /// The init segment of a track, read back by an independent parser.
+    fn moov(track: &Track) -> Moov {
+        let bytes = segment(track).expect("encodes");
         let mut rest = bytes.as_slice();
         Ftyp::decode(&mut rest).expect("ftyp");
         let moov = Moov::decode(&mut rest).expect("moov");
         assert!(rest.is_empty());
+        moov
+    }
+
+    fn entry(track: &Track) -> Codec {
+        moov(track).trak[0].mdia.minf.stbl.stsd.codecs[0].clone()
+    }
+
+    #[test]
+    fn a_video_init_segment_reads_back_and_has_no_duration() {
+        let track = h264::track(h264::tests::AVCC).expect("parses");
+        let moov = moov(&track);
         assert_eq!(moov.mvhd.duration, 0);
         assert_eq!(moov.mvex.as_ref().map(|mvex| mvex.mehd.is_none()), Some(true));
         assert!(moov.trak[0].mdia.minf.stbl.stco.is_some(), "Firefox wants it");
-        let Codec::Avc1(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("not avc1") };
+        let Codec::Avc1(entry) = entry(&track) else { panic!("not avc1") };
         assert_eq!((entry.visual.width, entry.visual.height), (640, 360));
         assert_eq!(entry.visual.data_reference_index, 1, "an index from 1 into dref");
         let mut avcc = Vec::new();
@@ -145,15 +113,66 @@ mod tests {
     }
 
     #[test]
+    fn h265_carries_its_parameter_sets_unchanged_and_the_shape_of_its_samples() {
+        let track = h265::track(&h265::tests::bytes(h265::tests::HVCC)).expect("parses");
+        let moov = moov(&track);
+        assert_eq!(moov.trak[0].tkhd.width.integer(), 848, "636 samples of 4:3");
+        let Codec::Hvc1(entry) = entry(&track) else { panic!("not hvc1") };
+        assert_eq!((entry.visual.width, entry.visual.height), (636, 358));
+        assert_eq!(entry.pasp.map(|pasp| (pasp.h_spacing, pasp.v_spacing)), Some((4, 3)));
+        let mut hvcc = Vec::new();
+        entry.hvcc.encode_body(&mut hvcc).expect("encodes");
+        assert_eq!(hvcc, track.decoder_config);
+    }
+
+    #[test]
+    fn av1_carries_its_record_unchanged() {
+        let track = av1::track(av1::tests::AV1C).expect("parses");
+        let Codec::Av01(entry) = entry(&track) else { panic!("not av01") };
+        assert_eq!((entry.visual.width, entry.visual.height), (640, 360));
+        let mut av1c = Vec::new();
+        entry.av1c.encode_body(&mut av1c).expect("encodes");
+        assert_eq!(av1c, av1::tests::AV1C);
+    }
+
+    #[test]
     fn an_audio_init_segment_carries_the_config_unchanged() {
         let track = aac::track(&[0x11, 0x88]).expect("parses");
-        let bytes = segment(&track).expect("encodes");
-        let mut rest = bytes.as_slice();
-        Ftyp::decode(&mut rest).expect("ftyp");
-        let moov = Moov::decode(&mut rest).expect("moov");
-        let Codec::Mp4a(entry) = &moov.trak[0].mdia.minf.stbl.stsd.codecs[0] else { panic!("not mp4a") };
+        let Codec::Mp4a(entry) = entry(&track) else { panic!("not mp4a") };
         assert_eq!(entry.audio.sample_rate.integer(), 48_000);
         let config = entry.esds.es_desc.dec_config.dec_specific.as_ref().expect("present");
         assert_eq!(config.raw, [0x11, 0x88]);
+    }
+
+    #[test]
+    fn opus_says_in_dops_what_its_header_says() {
+        let Codec::Opus(stereo) = entry(&opus::track(&opus::DEFAULT_HEAD).expect("parses")) else {
+            panic!("not Opus")
+        };
+        assert_eq!((stereo.audio.channel_count, stereo.audio.sample_rate.integer()), (2, 48_000));
+        let mut dops = Vec::new();
+        stereo.dops.encode_body(&mut dops).expect("encodes");
+        assert_eq!(dops, [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0], "as ffmpeg writes it");
+        let surround = b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05";
+        let Codec::Opus(surround) = entry(&opus::track(surround).expect("parses")) else {
+            panic!("not Opus")
+        };
+        assert_eq!(surround.dops.channel_mapping.map(|m| m.channel_mapping), Some(vec![0, 4, 1, 2, 3, 5]));
+    }
+
+    #[test]
+    fn flac_carries_its_stream_info_and_a_rate_that_fits() {
+        for (info, rate, bits) in
+            [(flac::tests::STREAMINFO, 44_100, 16), (flac::tests::STREAMINFO_96_KHZ, 48_000, 24)]
+        {
+            let track = flac::track(&info).expect("parses");
+            let Codec::Flac(entry) = entry(&track) else { panic!("not fLaC") };
+            assert_eq!((entry.audio.sample_rate.integer(), entry.audio.sample_size), (rate, bits));
+            assert_eq!(moov(&track).trak[0].mdia.mdhd.timescale, track.timescale);
+            assert!(matches!(entry.dfla.blocks[..], [FlacMetadataBlock::StreamInfo { .. }]));
+            let mut dfla = Vec::new();
+            entry.dfla.encode_body(&mut dfla).expect("encodes");
+            assert_eq!(dfla[8..], info);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! PURE. What belongs here: boxes, and where a frame stands on the stream's timeline. What does not: who gets the
 //! bytes, and when.
 
+mod entry;
 pub mod fragment;
 pub mod init;
 pub mod timeline;

@@ -389,6 +389,7 @@ mod tests {
     #[test]
     fn an_error_names_the_byte() {
         assert_eq!(fault(&[0x05, 0x04]), (1, Fault::Marker(0x04)));
+        assert_eq!(fault(&[0x03, 0, 1, b'a', 0x09]), (4, Fault::Marker(0x09)), "the end of a property");
         let error = read(&[0x05, 0x09]).expect_err("no value");
         assert_eq!(error.to_string(), "AMF0 at byte 1: no value begins with 0x09");
     }

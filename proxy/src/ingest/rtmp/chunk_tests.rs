@@ -332,13 +332,16 @@ fn an_aborted_message_is_dropped_and_its_header_remembered() {
 
 #[test]
 fn a_new_message_on_a_chunk_stream_ends_the_unfinished_one() {
-    let first = message(9, 1, 40, vec![5; 200]);
-    let second = message(9, 1, 80, vec![6; 100]);
-    for (format, time) in [(0, 80), (1, 40)] {
+    let first = message(9, 1, 40, vec![5; 129]);
+    for (format, time, len) in [(0, 80, 100), (0, 80, 129), (1, 40, 100)] {
+        let second = message(9, 1, 80, vec![6; len]);
         let mut bytes = header(0, 6, 40, &first);
         bytes.extend_from_slice(&[5; 128]);
         bytes.extend(header(format, 6, time, &second));
-        bytes.extend_from_slice(&[6; 100]);
+        bytes.extend_from_slice(&second.payload[..len.min(128)]);
+        if len > 128 {
+            bytes.extend_from_slice(&[0xc6, 6]);
+        }
         let mut reader = ChunkReader::default();
         assert_eq!(read_parts(&mut reader, [&bytes[..]]), Ok(vec![second.clone()]), "type {format}");
         assert_eq!(reader.unfinished_len(), 0);
@@ -400,6 +403,17 @@ fn type_3_repeats_an_extended_timestamp_or_does_not() {
         let mut reader = ChunkReader::default();
         assert_eq!(read_parts(&mut reader, bytes.chunks(1)), Ok(vec![video.clone()]), "byte by byte");
     }
+}
+
+#[test]
+fn a_short_time_field_ends_extended_timestamps() {
+    let audio = message(9, 1, 1 << 30, vec![4]);
+    let video = message(9, 1, (1 << 30) + 40, [[5; 128].as_slice(), &40u32.to_be_bytes()].concat());
+    let mut bytes = [header(0, 6, 1 << 30, &audio), vec![4], header(1, 6, 40, &video)].concat();
+    bytes.extend_from_slice(&video.payload[..128]);
+    bytes.push(0xc6);
+    bytes.extend_from_slice(&video.payload[128..]);
+    assert_eq!(read(&bytes), Ok(vec![audio, video]));
 }
 
 #[test]
@@ -515,6 +529,7 @@ fn a_payload_is_not_moved_when_it_is_whole() {
     let bytes = Writer::new(128, true, 0).chunks(6, &video).concat();
     let (head, tail) = bytes.split_at(1000);
     assert_eq!(reader.read(head), Ok((1000, None)));
+    assert_eq!(reader.unfinished_len(), 20_000, "neither more room than it needs nor less");
     let before = reader.streams[0].payload.as_ptr();
     let (_, whole) = reader.read(tail).expect("legal");
     assert_eq!(whole.expect("whole").payload.as_ptr(), before);

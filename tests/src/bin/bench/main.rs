@@ -1,6 +1,6 @@
 //! Sightline's benchmarks: what a viewer gets, measured in real browsers from the pictures themselves, and what it costs.
 //!
-//! usage: `bench [--quick] [latency] [join] [transit] [size] [cost]`
+//! usage: `bench [--quick] [NAME...]`, with the names in [`ALL`]
 //!
 //! Prints a table; the same figures, and more, stand as JSON under `target/bench/`. `--quick` shows in a short time
 //! whether the benchmarks work; its figures mean little. Ends with 1 when the download is over its size budget, which
@@ -13,6 +13,10 @@ mod cost;
 mod join;
 mod latency;
 mod report;
+mod rtmp_cpu;
+mod rtmp_latency;
+mod rtmp_load;
+mod rtmp_many;
 mod size;
 mod timed_camera;
 mod transit;
@@ -29,28 +33,35 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 5] = [
+const ALL: [(&str, Bench); 8] = [
     ("size", size::run),
     ("transit", transit::run),
     ("cost", cost::run),
     ("latency", latency::run),
     ("join", join::run),
+    ("rtmp-latency", rtmp_latency::run),
+    ("rtmp-cpu", rtmp_cpu::run),
+    ("rtmp-many", rtmp_many::run),
 ];
 
 fn main() -> Result<()> {
+    if let Some(load) = rtmp_load::asked_for() {
+        return load?.run();
+    }
+    let known = ALL.map(|(name, _)| name).join(", ");
     let (flags, names): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|a| a.starts_with('-'));
     if let Some(unknown) = flags.iter().find(|flag| *flag != "--quick") {
-        bail!("unknown option {unknown}; usage: bench [--quick] [latency] [join] [transit] [size] [cost]");
+        bail!("unknown option {unknown}; usage: bench [--quick] [NAME...], with the names {known}");
     }
     if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|(known, _)| known == name)) {
-        bail!("no benchmark is called {unknown}; there are latency, join, transit, size, cost");
+        bail!("no benchmark is called {unknown}; there are {known}");
     }
     let options = Options { quick: !flags.is_empty() };
     let mut report = Report::default();
     for (name, bench) in ALL {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            eprintln!("== {name}");
+            eprintln!("== {name}: make bench BENCH={name}");
             bench(options, &mut report)?;
         }
     }

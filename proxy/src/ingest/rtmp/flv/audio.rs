@@ -1,9 +1,9 @@
-//! Sound: from configurations and packets to tracks, durations and even times.
+//! PURE: sound, from configurations and packets to tracks, durations and even times.
 
 use bytes::Bytes;
 
 use super::Chosen;
-use crate::media::{Coding, SampleClock, Track, aac};
+use crate::media::{Coding, SampleClock, Track, aac, flac, opus};
 
 /// The state of a publisher's sound.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ struct Config {
     /// As it was sent.
     sent: Box<[u8]>,
     track: Track,
-    /// Of every frame (AAC).
-    frame_ticks: u32,
+    /// Of every frame, where the configuration says it (AAC).
+    frame_ticks: Option<u32>,
     clock: SampleClock,
 }
 
@@ -39,18 +39,35 @@ impl Audio {
         if self.config.as_ref().is_some_and(|config| config.track.coding == coding && *config.sent == *sent) {
             return Ok(());
         }
+        if coding == Coding::Opus && sent.starts_with(b"OpusTags") {
+            return Ok(()); // the other header of an Ogg stream
+        }
         (self.config, self.announced) = (None, true);
         let (track, frame_ticks) = match coding {
             Coding::Aac => {
                 let track = aac::track(sent).map_err(|e| e.to_string())?;
-                (track, aac::samples_per_frame(sent).map_err(|e| e.to_string())?)
+                (track, Some(aac::samples_per_frame(sent).map_err(|e| e.to_string())?))
             }
-            _ => return Err(format!("{coding:?} is no sound")),
+            Coding::Opus => {
+                // Enhanced RTMP v2 lets the header be empty.
+                let head = if sent.is_empty() { &opus::DEFAULT_HEAD } else { sent };
+                (opus::track(head).map_err(|e| e.to_string())?, None)
+            }
+            Coding::Flac => (flac::track(sent).map_err(|e| e.to_string())?, None),
+            Coding::H264 | Coding::H265 | Coding::Av1 => return Err(format!("{coding:?} is no sound")),
         };
         let clock = SampleClock::new(track.timescale);
         self.config = Some(Config { sent: sent.into(), track, frame_ticks, clock });
         self.announced = false;
         Ok(())
+    }
+
+    /// Puts a header in the place of one that an encoder did not send, where the packets do without.
+    pub(super) fn assume_config(&mut self, coding: Coding) {
+        if coding == Coding::Opus && self.track(coding).is_none() {
+            // The default header is a good one.
+            let _ = self.configure(coding, &[]);
+        }
     }
 
     /// The track, whether or not it has been announced.
@@ -73,7 +90,11 @@ impl Audio {
     /// How long a packet lasts, if it is one.
     pub(super) fn duration_ticks(&self, packet: &Bytes) -> Option<u32> {
         let config = self.config.as_ref()?;
-        (!packet.is_empty()).then_some(config.frame_ticks)
+        match config.track.coding {
+            Coding::Opus => opus::packet_ticks(packet),
+            Coding::Flac => flac::frame_ticks(packet),
+            _ => config.frame_ticks.filter(|_| !packet.is_empty()),
+        }
     }
 
     /// The time of a packet of that length, which the encoder sent with `sent_us`.

@@ -168,6 +168,9 @@ impl Demuxer {
 
     fn picture(&mut self, packet: Packet, composition_offset_ms: i32, times: Times, out: &mut Vec<Output>) {
         let Codec::Played(coding) = packet.codec else { return self.refuse(Kind::Video, packet.codec, out) };
+        if !self.video.complete(coding, &packet.body) {
+            return;
+        }
         let Some(track) = self.video.track(coding) else {
             let text =
                 "the encoder sends pictures without a sequence header, which nothing can decode".into();
@@ -177,8 +180,8 @@ impl Demuxer {
         let picture = match self.video.access_unit(packet) {
             Ok(Some(picture)) => picture,
             Ok(None) => return,
-            Err(error) => {
-                let text = format!("the encoder sends broken pictures, which are left out: {error}");
+            Err(reason) => {
+                let text = format!("the encoder sends broken pictures, which are left out: {reason}");
                 return self.warn("bad_video_frame", text, out);
             }
         };
@@ -200,6 +203,7 @@ impl Demuxer {
 
     fn sound(&mut self, packet: Packet, times: Times, out: &mut Vec<Output>) {
         let Codec::Played(coding) = packet.codec else { return self.refuse(Kind::Audio, packet.codec, out) };
+        self.audio.assume_config(coding);
         if self.audio.track(coding).is_none() {
             let text = "the encoder sends sound without a sequence header, which nothing can decode".into();
             return self.warn("no_audio_config", text, out);

@@ -1,4 +1,4 @@
-//! What stands in front of a tag's media: which codec, which track, and what the rest is.
+//! PURE: what stands in front of a tag's media: which codec, which track, and what the rest is.
 //!
 //! Sections E.4.2 and E.4.3 of Adobe's FLV specification 10.1; "Enhanced Audio" and "Enhanced Video" of Enhanced RTMP v2.
 

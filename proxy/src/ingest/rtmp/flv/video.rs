@@ -1,9 +1,9 @@
-//! Pictures: from configurations and packets to tracks and access units.
+//! PURE: pictures, from configurations and packets to tracks and access units.
 
 use bytes::Bytes;
 
 use super::{Chosen, tag::Packet};
-use crate::media::{Coding, Track, h264, nal};
+use crate::media::{Coding, Track, av1, h264, h265, nal};
 
 /// An access unit for a decoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(super) struct Video {
     /// The configuration at hand has been announced, or there is none.
     pub(super) announced: bool,
     config: Option<Config>,
+    /// An `av1C` that has no sequence header: the first key frame brings it.
+    incomplete: Option<Box<[u8]>>,
     /// What comes refers to what was not passed on.
     awaiting_key_frame: bool,
 }
@@ -34,7 +36,13 @@ struct Config {
 
 impl Default for Video {
     fn default() -> Self {
-        Self { chosen: Chosen::default(), announced: true, config: None, awaiting_key_frame: true }
+        Self {
+            chosen: Chosen::default(),
+            announced: true,
+            config: None,
+            incomplete: None,
+            awaiting_key_frame: true,
+        }
     }
 }
 
@@ -44,18 +52,39 @@ impl Video {
         if self.config.as_ref().is_some_and(|config| config.track.coding == coding && *config.sent == *sent) {
             return Ok(());
         }
+        if coding == Coding::Av1 && av1::track(sent) == Err(av1::Error::NoSequenceHeader) {
+            (self.config, self.announced, self.incomplete) = (None, true, Some(sent.into()));
+            return Ok(());
+        }
+        self.configure_with(coding, sent, sent)
+    }
+
+    /// Takes a sequence header for which `record` is to be read.
+    fn configure_with(&mut self, coding: Coding, sent: &[u8], record: &[u8]) -> Result<(), String> {
         let (track, length_len) = match coding {
-            Coding::H264 => described(sent, 4, |avcc| h264::track(avcc).map_err(|e| e.to_string()))?,
-            _ => return Err(format!("{coding:?} is no picture")),
+            Coding::H264 => described(record, 4, |avcc| h264::track(avcc).map_err(|e| e.to_string()))?,
+            Coding::H265 => described(record, 21, |hvcc| h265::track(hvcc).map_err(|e| e.to_string()))?,
+            Coding::Av1 => (av1::track(record).map_err(|e| e.to_string())?, 0),
+            Coding::Aac | Coding::Opus | Coding::Flac => return Err(format!("{coding:?} is no picture")),
         };
         self.config = Some(Config { sent: sent.into(), length_len, track });
+        self.incomplete = None;
         self.announced = false;
         self.awaiting_key_frame = true;
         Ok(())
     }
 
+    /// Completes a configuration from a packet where that is needed. False if it still is not complete.
+    pub(super) fn complete(&mut self, coding: Coding, packet: &[u8]) -> bool {
+        let Some(sent) = self.incomplete.as_ref().filter(|_| coding == Coding::Av1).cloned() else {
+            return true;
+        };
+        av1::with_sequence_header(&sent, packet)
+            .is_some_and(|record| self.configure_with(coding, &sent, &record).is_ok())
+    }
+
     pub(super) fn is_configured(&self) -> bool {
-        self.config.is_some()
+        self.config.is_some() || self.incomplete.is_some()
     }
 
     /// The track, whether or not it has been announced.
@@ -69,23 +98,26 @@ impl Video {
     }
 
     /// The access unit of a packet, if it is to be passed on.
-    pub(super) fn access_unit(&mut self, packet: Packet) -> Result<Option<Picture>, nal::Error> {
+    pub(super) fn access_unit(&mut self, packet: Packet) -> Result<Option<Picture>, String> {
         let Some(config) = &self.config else { return Ok(None) };
-        let unit = match nal::access_unit(packet.body, config.length_len, config.track.coding) {
-            Ok(unit) => unit,
-            Err(error) => {
-                self.awaiting_key_frame = true;
-                return Err(error);
-            }
+        let read = match config.track.coding {
+            Coding::Av1 => av1::temporal_unit(packet.body)
+                .map(|unit| (unit.data, unit.has_picture, false))
+                .map_err(|e| e.to_string()),
+            coding => nal::access_unit(packet.body, config.length_len, coding)
+                .map(|unit| (unit.data, unit.has_picture, unit.is_random_access))
+                .map_err(|e| e.to_string()),
         };
+        self.awaiting_key_frame |= read.is_err();
+        let (data, has_picture, is_random_access) = read?;
         // Some encoders leave the frame type at "inter". One that says "key" where there is no IDR picture begins at a
         // recovery point (intra refresh).
-        let key_frame = packet.key_frame || unit.is_random_access;
-        if !unit.has_picture || (self.awaiting_key_frame && !key_frame) {
+        let key_frame = packet.key_frame || is_random_access;
+        if !has_picture || (self.awaiting_key_frame && !key_frame) {
             return Ok(None);
         }
         self.awaiting_key_frame = false;
-        Ok(Some(Picture { data: unit.data, key_frame }))
+        Ok(Some(Picture { data, key_frame }))
     }
 }
 

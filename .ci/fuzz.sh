@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Fuzzes what reads a peer's bytes. Ends at the first input that breaks something, and says where that input is.
+#
+# usage: .ci/fuzz.sh SECONDS_EACH TARGET...
+#
+# What is found on the way stays in proxy/fuzz/found and is where the next run begins. An input that broke something
+# belongs into proxy/fuzz/corpus/TARGET once the fault is mended: proxy/tests/fuzz_corpus.rs then runs it for ever.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/env.sh
+seconds=$1; shift
+
+cd proxy
+cp ../Cargo.lock fuzz/Cargo.lock   # what is fuzzed is what is shipped
+for target in "$@"; do
+  mkdir -p "fuzz/found/$target"
+  echo "== $target, $seconds s"
+  # Memory is bounded too: no single piece beyond the longest message's, and little in all. (The sanitizer keeps what is
+  # freed for a while.)
+  cargo +nightly fuzz run "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+    -max_total_time="$seconds" -max_len=65536 -malloc_limit_mb=32 -rss_limit_mb=1024 -print_final_stats=1
+done

@@ -1,0 +1,193 @@
+//! What each fuzz target does with its bytes: the parsers of what a peer sends must not panic, and what they give and
+//! hold must be bounded by what they were given. `proxy/tests/fuzz_corpus.rs` does the same with the seeds in every
+//! test run.
+
+use bytes::Bytes;
+use sightline::ingest::rtmp::{
+    amf::{self, Value},
+    chunk::{ChunkReader, MAX_CHUNK_STREAMS, MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN, Message},
+    flv::{Demuxer, Kind, Output},
+    session::{Event, Phase, Session},
+};
+
+/// The longest header of a chunk: 3 bytes, 11, and an extended timestamp.
+const LONGEST_HEADER: usize = 18;
+
+/// Any moment will do.
+const RECEIVED_UNIX_US: i64 = 1_700_000_000_000_000;
+
+/// `ChunkReader`, and that what it reads does not depend on how the bytes come in.
+///
+/// Byte 0: in its lower half how many bytes follow that say how long reads are; bit 7 is set for a stranger's reader.
+pub fn chunk(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let reader = || if first & 0x80 == 0 { ChunkReader::default() } else { ChunkReader::of_stranger() };
+    let (cuts, bytes) = rest.split_at(rest.len().min((first & 15).into()));
+    let parts = read_chunks(reader(), bytes, cuts);
+    let whole = read_chunks(reader(), bytes, &[]);
+    assert_eq!(parts, whole, "it matters how the bytes come in");
+}
+
+/// All messages, and the error in words if there is one.
+fn read_chunks(mut reader: ChunkReader, bytes: &[u8], cuts: &[u8]) -> (Vec<Message>, Option<String>) {
+    let mut messages = vec![];
+    let mut error = None;
+    let mut payload_len = 0;
+    for_each_read(bytes, cuts, |pending| match reader.read(pending) {
+        Ok((used, message)) => {
+            assert!(used <= pending.len());
+            assert!(message.is_some() || pending.len() - used < LONGEST_HEADER, "more than a header is left");
+            let whole = message.is_some();
+            if let Some(message) = message {
+                payload_len += message.payload.len();
+                assert!(message.payload.len() <= MAX_MESSAGE_LEN);
+                messages.push(message);
+            }
+            let held = reader.unfinished_len();
+            assert!(held <= MAX_UNFINISHED_LEN.min(2 * bytes.len() + MAX_CHUNK_STREAMS * (64 << 10)));
+            Some((used, whole))
+        }
+        Err(e) => {
+            assert_eq!(reader.read(&[]), Err(e.clone()), "an error stays");
+            assert!(e.position <= bytes.len() as u64, "{e}");
+            error = Some(e.to_string());
+            None
+        }
+    });
+    assert!(payload_len <= bytes.len());
+    (messages, error)
+}
+
+/// Gives `bytes` to `read` as a socket's owner does: part by part, with what was not used in front, and again after
+/// every message. `read` says how much it used and whether that was a message, or nothing when it is not to go on.
+///
+/// Each of `cuts` is the length of a part, over and over: up to 200 as it is, above that in steps of 512 bytes.
+fn for_each_read(bytes: &[u8], cuts: &[u8], mut read: impl FnMut(&[u8]) -> Option<(usize, bool)>) {
+    let mut cuts = cuts.iter().cycle();
+    let (mut used, mut end) = (0, 0);
+    while end < bytes.len() {
+        let part = match cuts.next() {
+            None => bytes.len(),
+            Some(len @ 0..=200) => usize::from(*len).max(1),
+            Some(len) => usize::from(len - 200) * 512,
+        };
+        end = bytes.len().min(end + part);
+        loop {
+            let Some((more, again)) = read(&bytes[used..end]) else { return };
+            used += more;
+            if !again {
+                break;
+            }
+        }
+    }
+}
+
+/// `amf::read`.
+pub fn amf(data: &[u8]) {
+    if let Ok(values) = amf::read(data) {
+        assert!(values.iter().map(count).sum::<usize>() <= amf::MAX_VALUES);
+        assert!(values.iter().all(|value| depth(value) <= amf::MAX_DEPTH));
+        // A byte that is not UTF-8 becomes three.
+        assert!(values.iter().map(text_len).sum::<usize>() <= 3 * data.len());
+    }
+}
+
+fn inside(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(properties) => properties.iter().map(|(_, value)| value).collect(),
+        Value::Array(elements) => elements.iter().collect(),
+        _ => vec![],
+    }
+}
+
+fn count(value: &Value) -> usize {
+    1 + inside(value).into_iter().map(count).sum::<usize>()
+}
+
+/// How many objects and arrays lie in each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(_) | Value::Array(_) => 1 + inside(value).into_iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn text_len(value: &Value) -> usize {
+    let own = match value {
+        Value::Text(text) => text.len(),
+        Value::Object(properties) => properties.iter().map(|(name, _)| name.len()).sum(),
+        _ => 0,
+    };
+    own + inside(value).into_iter().map(text_len).sum::<usize>()
+}
+
+/// `Demuxer`. Each tag: a byte that is even for sound, its time in 4, its length in 2, its bytes.
+pub fn flv(data: &[u8]) {
+    let mut demuxer = Demuxer::default();
+    let mut rest = data;
+    while let Some((head, after)) = rest.split_first_chunk::<7>() {
+        let [kind, t0, t1, t2, t3, l0, l1] = *head;
+        let len = usize::from(u16::from_be_bytes([l0, l1])).min(after.len());
+        let (payload, after) = after.split_at(len);
+        rest = after;
+        let kind = if kind & 1 == 0 { Kind::Audio } else { Kind::Video };
+        if !tag(&mut demuxer, kind, u32::from_be_bytes([t0, t1, t2, t3]), Bytes::copy_from_slice(payload)) {
+            return;
+        }
+    }
+}
+
+/// Whether the demuxer takes the tag.
+fn tag(demuxer: &mut Demuxer, kind: Kind, timestamp_ms: u32, payload: Bytes) -> bool {
+    let len = payload.len();
+    let mut outputs = vec![];
+    let taken = demuxer.tag(kind, timestamp_ms, RECEIVED_UNIX_US, payload, &mut outputs).is_ok();
+    let mut data_len = 0;
+    for output in &outputs {
+        match output {
+            Output::Tracks(tracks) => assert!(tracks.len() <= 2, "{tracks:?}"),
+            Output::Frame(frame) => data_len += frame.data.len(),
+            Output::Warning(_, sentence) => assert!(sentence.len() < 1024, "{sentence}"),
+        }
+    }
+    // A NAL unit's length may take more bytes here than it did there.
+    assert!(data_len <= 4 * len, "frames of {data_len} bytes out of a tag of {len}");
+    taken
+}
+
+/// `Session` as an encoder sees it, and `Demuxer` behind it.
+///
+/// Byte 0 as in [`chunk`], but bit 6 refuses what is asked for, and bit 7 is set when the bytes begin with the handshake
+/// itself; otherwise it is done already.
+pub fn session(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let (cuts, bytes) = rest.split_at(rest.len().min((first & 15).into()));
+    let mut session = Session::default();
+    let mut demuxer = Demuxer::default();
+    if first & 0x80 == 0 {
+        // C0, C1 and C2 of the plain handshake.
+        let mut hello = vec![0; 1 + 1536 + 1536];
+        hello[0] = 3;
+        for_each_read(&hello, &[], |pending| session.read(pending).ok().map(|(used, _)| (used, used > 0)));
+        assert_eq!(session.phase(), Phase::Idle, "the handshake is done");
+        session.outgoing().clear();
+    }
+    for_each_read(bytes, cuts, |pending| {
+        let (used, event) = session.read(pending).ok()?;
+        assert!(used <= pending.len());
+        let again = event.is_some();
+        match event {
+            Some(Event::Publish(_)) if first & 0x40 == 0 => session.accept().ok()?,
+            Some(Event::Publish(_)) => session.refuse("not you").ok()?,
+            Some(Event::Tag(kind, timestamp_ms, payload)) => {
+                tag(&mut demuxer, kind, timestamp_ms, payload);
+            }
+            Some(Event::Metadata(_) | Event::Unpublish) | None => {}
+        }
+        // Its longest answer, to a `connect` of a hundred bytes, has less than 2 KiB.
+        let answers_len = session.outgoing().len();
+        assert!(answers_len <= 8192 + 32 * pending.len(), "{answers_len} bytes for {}", pending.len());
+        session.outgoing().clear();
+        Some((used, again))
+    });
+}

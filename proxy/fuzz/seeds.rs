@@ -1,0 +1,450 @@
+//! Writes the seeds that are committed below `corpus/`: what encoders send, and what is known to hurt parsers.
+//!
+//! usage: `cargo run --manifest-path proxy/fuzz/Cargo.toml --example seeds`. What it writes is the same each time.
+
+use std::{fs, path::Path};
+
+use rml_rtmp::{
+    chunk_io::ChunkSerializer,
+    messages::{MessagePayload, RtmpMessage, UserControlEventType},
+    rml_amf0::{self, Amf0Value},
+    time::RtmpTimestamp,
+};
+
+// What ffmpeg's encoders make of `testsrc2` at 64 by 48 pixels, and of a sine.
+const AVC_CONFIG: &str =
+    "17000000000164000affe100176764000aace411ec0440000003004000000c83c489448001000668ebe0652c8bfdf8f800";
+const AVC_KEY: &str = "1701000028000000586588840f293d195838a022be419a2663ec49fece18adb8f411c0c772bc5576ae72542c8410d02704914ad67b9e7fd40ce5d86de579b2d5a7987c39367f9b83a4eade640c701dc01547c52e3f7bc654117d8d437d5041d871";
+const AVC_P: &str = "270100005000000012419a29b1ffa2fac2c487a80df87e76470160";
+const AVC_B: &str = "270100000000000007019e45e7ffbb81";
+const AVC_END: &str = "1702000000";
+const AAC_CONFIG: &str = "af00120856e500";
+const AAC_FRAME: &str =
+    "af0101482a92adef3c78fd6e4b9248910596597ac680c891ba06440ee91ba07740c0c0c0c0c8818181818181818181818181f0";
+const HVCC: &str = "0101600000009000000000001ef000fcfdf8f800000f03a00001001840010c01ffff01600000030090000003000003001e959809a10001002942010101600000030090000003000003001ea02083165959ae4caf016808000003000800000300c840a2000100064401c173d089";
+const HEVC_NALS: &str = "000000692801af0658fc37a05be210ca9748b0e5e3ddbbe05000a39fec15f0dc2b8c42bdf2c7c145f908d3a3df3fbfd01974a38a5c1a2c573d56c2ee37cc74e339cf342a1d7ec96fb644a0392cda44555b195f0c5d40d8b2a248dd25a6bcfcc0f357c48d5e5f6061626364656667";
+const AV1C: &str = "81000c000a0a00000002aff79b5f2008";
+const AV1_UNIT: &str = "0a0a00000002aff79b5f2008323914003fe030c0000b2eb2c0c8121f5788f6619630b5c849d01af2d3d72be75166f2ef3101eafb4a2670e346081cd18c7c2bb3455d22ecac1d35";
+const OPUS_HEAD: &str = "4f70757348656164010138010000000000000000000000";
+const ON_METADATA: &str = "02000d40736574446174614672616d6502000a6f6e4d65746144617461080000000d00086475726174696f6e003fc999999999999a000577696474680040500000000000000006686569676874004048000000000000000d766964656f646174617261746500000000000000000000096672616d6572617465004039000000000000000c766964656f636f646563696400401c000000000000000d617564696f646174617261746500401f400000000000000f617564696f73616d706c65726174650040e5888000000000000f617564696f73616d706c6573697a65004030000000000000000673746572656f0100000c617564696f636f64656369640040240000000000000007656e636f64657202000d4c61766635392e32372e313030000866696c6573697a65004098300000000000000009";
+
+/// How the harness is to read a seed: nothing said, in reads of 1 and of 7 bytes, as a stranger's.
+const AT_ONCE: &[u8] = &[0];
+const IN_PARTS: &[u8] = &[2, 1, 7];
+const STRANGER: &[u8] = &[0x80];
+const REFUSED: &[u8] = &[0x40];
+
+fn main() {
+    chunk();
+    amf();
+    flv();
+    session();
+}
+
+fn save(target: &str, name: &str, parts: &[&[u8]]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    fs::write(folder.join(name), parts.concat()).expect("the seed can be written");
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("hexadecimal") as u8;
+    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+/// A header of type 0 on a chunk stream below 64.
+fn full(id: u8, time: u32, len: u32, type_id: u8, stream_id: u32) -> Vec<u8> {
+    let mut out = vec![id];
+    out.extend_from_slice(&time.min(0x00ff_ffff).to_be_bytes()[1..]);
+    out.extend_from_slice(&len.to_be_bytes()[1..]);
+    out.push(type_id);
+    out.extend_from_slice(&stream_id.to_le_bytes());
+    if time >= 0x00ff_ffff {
+        out.extend_from_slice(&time.to_be_bytes());
+    }
+    out
+}
+
+fn control(type_id: u8, number: u32) -> Vec<u8> {
+    [full(2, 0, 4, type_id, 0), number.to_be_bytes().to_vec()].concat()
+}
+
+fn chunk() {
+    let save = |name, how, parts: &[&[u8]]| save("chunk", name, &[how, &parts.concat()]);
+    let (fives, sixes) = ([5; 128], [6; 128]);
+    let video = full(6, 40, 300, 9, 1);
+    let audio = full(4, 40, 200, 8, 1);
+    save("one-message", AT_ONCE, &[&full(3, 0, 4, 20, 0), b"abcd"]);
+    save("bytes-of-a-publisher", IN_PARTS, &[&publisher(None)]);
+    save("bytes-of-a-publisher-chunk-size-1", AT_ONCE, &[&publisher(Some(1))]);
+    save("bytes-of-a-publisher-chunk-size-4096", IN_PARTS, &[&publisher(Some(4096))]);
+    let interleaved: &[&[u8]] =
+        &[&video, &fives, &audio, &sixes, &[0xc6], &fives, &[0xc4], &sixes[..72], &[0xc6], &fives[..44]];
+    save("interleaved", AT_ONCE, interleaved);
+    save("interleaved-in-parts", IN_PARTS, interleaved);
+    save("chunk-size-1", AT_ONCE, &[&control(1, 1), &full(6, 0, 3, 9, 1), b"a\xc6b\xc6c"]);
+    save("chunk-size-0", AT_ONCE, &[&control(1, 0)]);
+    save("chunk-size-2147483647", AT_ONCE, &[&control(1, 0x7fff_ffff)]);
+    save("chunk-size-top-bit", AT_ONCE, &[&control(1, 0x8000_0080)]);
+    save("chunk-size-1-mebibyte", AT_ONCE, &[&control(1, 1 << 20), &video, &[5; 300]]);
+    save("chunk-size-amid-a-message", AT_ONCE, &[&video, &fives, &control(1, 1000), &[0xc6], &[5; 172]]);
+    save("chunk-size-of-2-bytes", AT_ONCE, &[&full(2, 0, 2, 1, 0), &[0, 9]]);
+    save(
+        "abort",
+        IN_PARTS,
+        &[&video, &fives, &control(2, 6), &[0xc6], &sixes, &[0xc6], &sixes, &[0xc6], &sixes],
+    );
+    save("abort-nobodys", AT_ONCE, &[&control(2, 0xffff_ffff)]);
+    save("new-message-amid-another", AT_ONCE, &[&video, &fives, &full(6, 80, 100, 9, 1), &sixes[..100]]);
+    save("same-header-amid-a-message", AT_ONCE, &[&video, &fives, &video, &fives, &video, &fives]);
+    save("empty-messages", AT_ONCE, &[&full(6, 40, 0, 9, 1), &[0xc6; 50]]);
+    let late = full(6, 0x0123_4567, 200, 9, 1);
+    save("extended-repeated", IN_PARTS, &[&late, &fives, &[0xc6, 1, 0x23, 0x45, 0x67], &fives]);
+    save("extended-not-repeated", IN_PARTS, &[&late, &fives, &[0xc6], &fives]);
+    save("extended-half-repeated", AT_ONCE, &[&late, &fives, &[0xc6, 1, 0x23]]);
+    save("extended-small", AT_ONCE, &[&hex("06ffffff000001090100000000000005ff")]);
+    save("extended-difference", AT_ONCE, &[&full(6, 5, 1, 9, 1), &hex("0086ffffff0200000001c60200000002")]);
+    save("time-wraps", AT_ONCE, &[&full(6, u32::MAX, 1, 9, 1), &hex("0086000028010086ffffffffffffff02")]);
+    save("type-3-first", AT_ONCE, &[&[0xc6], &fives]);
+    save("type-2-first", AT_ONCE, &[&[0x86, 0, 0, 1], &fives]);
+    save("type-1-first", AT_ONCE, &[&hex("42000000000006040006000000d0")]);
+    save(
+        "long-basic-headers",
+        IN_PARTS,
+        &[&[0], &full(9, 0, 1, 8, 1), b"a", &[1, 255], &full(255, 0, 1, 8, 1), b"b"],
+    );
+    let many: Vec<u8> =
+        (2..64).chain([0]).flat_map(|id| [full(id, 0, 8 << 20, 9, 1), fives.to_vec()].concat()).collect();
+    save("many-unfinished", AT_ONCE, &[&many]);
+    save("many-unfinished-of-a-stranger", STRANGER, &[&many]);
+    save("8-mebibytes-and-1", AT_ONCE, &[&full(6, 0, (8 << 20) + 1, 9, 1)]);
+    save("64-kibibytes-and-1-of-a-stranger", STRANGER, &[&full(6, 0, (64 << 10) + 1, 9, 1)]);
+}
+
+fn amf() {
+    let save = |name, bytes: &[u8]| save("amf", name, &[bytes]);
+    let text = |text: &str| Amf0Value::Utf8String(text.to_owned());
+    let write = |values: Vec<Amf0Value>| rml_amf0::serialize(&values).expect("short");
+    save(
+        "numbers",
+        &write(vec![Amf0Value::Number(1.0), Amf0Value::Boolean(true), Amf0Value::Null, Amf0Value::Undefined]),
+    );
+    save("connect", &write(vec![text("connect"), Amf0Value::Number(1.0), object("app", text("live"))]));
+    let publish = vec![
+        text("publish"),
+        Amf0Value::Number(5.0),
+        Amf0Value::Null,
+        text("studio?key=secret"),
+        text("live"),
+    ];
+    save("publish", &write(publish));
+    save("on-metadata", &hex(ON_METADATA));
+    save("on-metadata-without-end", &hex(ON_METADATA.trim_end_matches("000009")));
+    save(
+        "strict-array",
+        &write(vec![Amf0Value::StrictArray(vec![text("avc1"), text("hvc1"), object("a", Amf0Value::Null)])]),
+    );
+    save("nested-objects", &[3, 0, 1, b'a'].repeat(16));
+    save("bomb-of-objects", &[3, 0, 1, b'a'].repeat(4000));
+    save("bomb-of-ecma-arrays", &[8, 0, 0, 0, 1, 0, 1, b'a'].repeat(2000));
+    save("bomb-of-strict-arrays", &[10, 255, 255, 255, 255].repeat(3000));
+    save("bomb-of-typed-objects", &[16, 0, 1, b'C', 0, 1, b'a'].repeat(2000));
+    save("bomb-of-nulls", &[5; 2000]);
+    save("array-of-4-milliards", &[&[10, 255, 255, 255, 255][..], &[5; 100]].concat());
+    save("long-string-cut-off", &[12, 255, 255, 255, 255, b'a']);
+    save("long-string", &[12, 0, 0, 0, 3, b'a', b'b', b'c']);
+    save("not-utf-8", &[2, 0, 4, 0xc3, 0xff, 0xfe, 0x80]);
+    save("date", &hex("0b42755e3f6b8000000000"));
+    save("reference-unsupported-xml", &[7, 0, 1, 13, 15, 0, 0, 0, 4, b'<', b'a', b'/', b'>']);
+    save("typed-object", &hex("100001430001610500000905"));
+    save("amf3", &[5, 3, 0, 1, b'a', 0x11, 0x0a, 0x0b, 1]);
+    save("reserved-markers", &[4]);
+    save("object-end-alone", &[5, 9]);
+    save("empty-names", &hex("0300000500000009"));
+}
+
+fn object(name: &str, value: Amf0Value) -> Amf0Value {
+    Amf0Value::Object([(name.to_owned(), value)].into())
+}
+
+/// A tag as the harness frames it.
+fn tag(video: bool, time: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u16).to_be_bytes();
+    [&[u8::from(video)], &time.to_be_bytes()[..], &len, payload].concat()
+}
+
+fn flv() {
+    let save = |name, tags: &[Vec<u8>]| save("flv", name, &[&tags.concat()]);
+    let sound = |time, text: &str| tag(false, time, &hex(text));
+    let video = |time, text: &str| tag(true, time, &hex(text));
+    let config = || video(0, AVC_CONFIG);
+    let both = [
+        config(),
+        sound(0, AAC_CONFIG),
+        video(0, AVC_KEY),
+        sound(17, AAC_FRAME),
+        video(40, AVC_P),
+        sound(40, AAC_FRAME),
+        video(80, AVC_B),
+        video(120, AVC_KEY),
+        video(120, AVC_END),
+    ];
+    save("avc-and-aac", &both);
+    save("avc-alone", &[config(), video(0, AVC_KEY), video(40, AVC_P), video(80, AVC_B)]);
+    save("aac-alone", &[sound(0, AAC_CONFIG), sound(17, AAC_FRAME), sound(40, AAC_FRAME)]);
+    save("no-config", &[video(0, AVC_KEY), sound(0, AAC_FRAME)]);
+    save("config-again", &[config(), video(0, AVC_KEY), config(), sound(10, AAC_CONFIG), video(40, AVC_KEY)]);
+    save("config-cut-off", &[video(0, &AVC_CONFIG[..40]), video(0, AVC_KEY)]);
+    save("nal-longer-than-its-tag", &[config(), video(0, "1701000000ffffffff65")]);
+    save("negative-offset", &[config(), video(40, &AVC_KEY.replacen("1701000028", "1701ffffd8", 1))]);
+    save(
+        "time-goes-back",
+        &[config(), video(5000, AVC_KEY), video(0, AVC_KEY), video(u32::MAX, AVC_KEY), video(3, AVC_P)],
+    );
+    save(
+        "empty-tags",
+        &[tag(true, 0, &[]), tag(false, 0, &[]), tag(true, 0, &[0x17]), tag(false, 0, &[0xaf])],
+    );
+    save("mp3", &[sound(0, "2ffffb90c400000000"), sound(26, "2ffffb90c400000000")]);
+    save("h263-and-speex", &[video(0, "1200000084"), sound(0, "b2000000")]);
+    save("command-frames", &[video(0, "5700"), video(0, "5701")]);
+    // Enhanced RTMP: 0x80, the frame type, the packet type; then a FourCC.
+    save(
+        "hevc",
+        &[
+            video(0, &["90", "68766331", HVCC].concat()),
+            video(0, &["91", "68766331", "000000", HEVC_NALS].concat()),
+            video(40, &["a3", "68766331", HEVC_NALS].concat()),
+            video(40, &["92", "68766331"].concat()),
+        ],
+    );
+    save(
+        "av1",
+        &[video(0, &["90", "61763031", AV1C].concat()), video(0, &["91", "61763031", AV1_UNIT].concat())],
+    );
+    let avc_nals = &AVC_KEY[10..];
+    save(
+        "enhanced-avc",
+        &[
+            video(0, &["90", "61766331", &AVC_CONFIG[10..]].concat()),
+            video(0, &["91", "61766331", "000028", avc_nals].concat()),
+            video(40, &["93", "61766331", avc_nals].concat()),
+        ],
+    );
+    save(
+        "opus",
+        &[
+            sound(0, &["90", "4f707573", OPUS_HEAD].concat()),
+            sound(0, &["91", "4f707573", "fcfffe"].concat()),
+            sound(20, &["91", "4f707573", "fcfffe"].concat()),
+        ],
+    );
+    save(
+        "enhanced-aac",
+        &[sound(0, "906d703461120856e500"), sound(0, &["916d703461", &AAC_FRAME[4..]].concat())],
+    );
+    save(
+        "flac",
+        &[
+            sound(
+                0,
+                "90664c6143664c614380000022100010000000000000000ac4400000000000000000000000000000000000000000",
+            ),
+            sound(0, "91664c6143fff8"),
+        ],
+    );
+    save(
+        "multitrack",
+        &[
+            video(0, &["96", "00", "68766331", "00", HVCC].concat()),
+            video(0, &["96", "11", "68766331", "00", "000008", "0000000000000000", "01", "ffffff"].concat()),
+        ],
+    );
+    save("multichannel-config", &[sound(0, "94"), sound(0, "954f707573010200010203")]);
+    save(
+        "modifiers",
+        &[
+            video(0, &["97", "03", "000000", "01"].concat()),
+            video(0, &["97", "fe", "00"].repeat(20).concat()),
+        ],
+    );
+    save("metadata-in-video", &[video(0, "9468766331020009636f6c6f72496e666f0300000009")]);
+    save("unknown-fourcc", &[video(0, "9058585858"), video(0, "9158585858"), sound(0, "9058585858")]);
+}
+
+fn message(writer: &mut ChunkSerializer, stream_id: u32, message: RtmpMessage) -> Vec<u8> {
+    let payload = message.into_message_payload(RtmpTimestamp::new(0), stream_id).expect("it can be written");
+    writer.serialize(&payload, false, false).expect("it can be written").bytes
+}
+
+fn command(
+    writer: &mut ChunkSerializer,
+    stream_id: u32,
+    name: &str,
+    transaction: f64,
+    arguments: &[&str],
+) -> Vec<u8> {
+    let text = |text: &&str| Amf0Value::Utf8String((*text).to_owned());
+    let command_object = match name {
+        "connect" => object("app", Amf0Value::Utf8String("live".to_owned())),
+        _ => Amf0Value::Null,
+    };
+    let additional_arguments = match name {
+        "deleteStream" => vec![Amf0Value::Number(1.0)],
+        _ => arguments.iter().map(text).collect(),
+    };
+    message(
+        writer,
+        stream_id,
+        RtmpMessage::Amf0Command {
+            command_name: name.to_owned(),
+            transaction_id: transaction,
+            command_object,
+            additional_arguments,
+        },
+    )
+}
+
+fn media(writer: &mut ChunkSerializer, type_id: u8, time: u32, text: &str) -> Vec<u8> {
+    let payload = MessagePayload {
+        timestamp: RtmpTimestamp::new(time),
+        type_id,
+        message_stream_id: 1,
+        data: hex(text).into(),
+    };
+    writer.serialize(&payload, false, false).expect("it can be written").bytes
+}
+
+/// Everything ffmpeg says after the handshake, from `connect` to `deleteStream`.
+fn publisher(chunk_len: Option<u32>) -> Vec<u8> {
+    let w = &mut ChunkSerializer::new();
+    let mut out = vec![];
+    if let Some(len) = chunk_len {
+        out.extend(w.set_max_chunk_size(len, RtmpTimestamp::new(0)).expect("a legal size").bytes);
+    }
+    out.extend(command(w, 0, "connect", 1.0, &[]));
+    out.extend(command(w, 0, "releaseStream", 2.0, &["studio"]));
+    out.extend(command(w, 0, "FCPublish", 3.0, &["studio"]));
+    out.extend(command(w, 0, "createStream", 4.0, &[]));
+    out.extend(command(w, 1, "publish", 5.0, &["studio?key=secret", "live"]));
+    out.extend(media(w, 18, 0, ON_METADATA));
+    for (type_id, time, text) in [
+        (9, 0, AVC_CONFIG),
+        (8, 0, AAC_CONFIG),
+        (9, 0, AVC_KEY),
+        (8, 17, AAC_FRAME),
+        (9, 40, AVC_P),
+        (8, 40, AAC_FRAME),
+        (9, 80, AVC_B),
+        (9, 120, AVC_END),
+    ] {
+        out.extend(media(w, type_id, time, text));
+    }
+    out.extend(command(w, 0, "FCUnpublish", 6.0, &["studio"]));
+    out.extend(command(w, 0, "deleteStream", 7.0, &[]));
+    out
+}
+
+fn session() {
+    let save = |name, how, parts: &[&[u8]]| save("session", name, &[how, &parts.concat()]);
+    let w = || ChunkSerializer::new();
+    let connect = |w: &mut ChunkSerializer| command(w, 0, "connect", 1.0, &[]);
+    let hello = [&[3][..], &[0; 3072]].concat();
+    save("publisher", AT_ONCE, &[&publisher(None)]);
+    save("publisher-in-parts", IN_PARTS, &[&publisher(Some(4096))]);
+    save("publisher-chunk-size-1", AT_ONCE, &[&publisher(Some(1))]);
+    save("publisher-refused", REFUSED, &[&publisher(None)]);
+    save("publisher-with-handshake", &[0x83, 255, 100, 3], &[&hello, &publisher(None)]);
+    save("handshake-of-another-version", &[0x80], &[&[6], &hello[1..]]);
+    save("handshake-cut-off", &[0x80], &[&hello[..2000]]);
+    save("publish-before-connect", AT_ONCE, &[&command(&mut w(), 1, "publish", 5.0, &["studio"])]);
+    let (first, second) = {
+        let w = &mut w();
+        (connect(w), connect(w))
+    };
+    save("connect-twice", AT_ONCE, &[&first, &second]);
+    let publish = {
+        let w = &mut w();
+        let mut all = connect(w);
+        all.extend(command(w, 1, "publish", 5.0, &["a"]));
+        all.extend(command(w, 1, "publish", 5.0, &["b"]));
+        all
+    };
+    save("publish-twice", AT_ONCE, &[&publish]);
+    let play = {
+        let w = &mut w();
+        [connect(w), command(w, 1, "play", 5.0, &["studio"])].concat()
+    };
+    save("play", AT_ONCE, &[&play]);
+    let streams = {
+        let w = &mut w();
+        let mut all = connect(w);
+        for _ in 0..20 {
+            all.extend(command(w, 0, "createStream", 2.0, &[]));
+        }
+        all
+    };
+    save("many-streams", AT_ONCE, &[&streams]);
+    let unknown = {
+        let w = &mut w();
+        let mut all = connect(w);
+        for n in 0..20 {
+            all.extend(command(w, 0, "x", f64::from(n), &[]));
+        }
+        all
+    };
+    save("unknown-commands", AT_ONCE, &[&unknown]);
+    let again = [publisher(None), {
+        let w = &mut w();
+        command(w, 1, "publish", 9.0, &["studio"])
+    }]
+    .concat();
+    save("published-again", IN_PARTS, &[&again]);
+    let pings = {
+        let w = &mut w();
+        let mut all = vec![];
+        for n in 0..50 {
+            all.extend(message(
+                w,
+                0,
+                RtmpMessage::UserControl {
+                    event_type: UserControlEventType::PingRequest,
+                    stream_id: None,
+                    buffer_length: None,
+                    timestamp: Some(RtmpTimestamp::new(n)),
+                },
+            ));
+        }
+        all
+    };
+    save("pings", AT_ONCE, &[&pings]);
+    save("window-of-1-byte", AT_ONCE, &[&control(5, 1), &publisher(None)]);
+    save("short-command", AT_ONCE, &[&full(3, 0, 1, 20, 0), &[5]]);
+    save("command-without-transaction", AT_ONCE, &[&full(3, 0, 10, 20, 0), &hex("020007636f6e6e656374")]);
+    let bomb = [3, 0, 1, b'a'].repeat(30);
+    save("amf-bomb", AT_ONCE, &[&full(3, 0, 120, 20, 0), &bomb]);
+    save(
+        "set-data-frame-cut-off",
+        AT_ONCE,
+        &[&connect(&mut w()), &full(5, 0, 16, 18, 1), &hex("02000d40736574446174614672616d65")],
+    );
+    let amf3 =
+        [&[0][..], &hex("020007636f6e6e656374003ff0000000000000030003617070020004"), b"live", &[0, 0, 9]]
+            .concat();
+    save("amf3-connect", AT_ONCE, &[&full(3, 0, amf3.len() as u32, 17, 0), &amf3]);
+    // An aggregate message: a tag with its header, and its length behind it.
+    let inner = hex(AAC_FRAME);
+    let tag =
+        [&[8, 0, 0, inner.len() as u8, 0, 0, 23, 0, 0, 0, 0][..], &inner, &[0, 0, 0, inner.len() as u8 + 11]]
+            .concat();
+    let twice = tag.repeat(2);
+    let start = {
+        let w = &mut w();
+        [connect(w), command(w, 1, "publish", 5.0, &["studio"])].concat()
+    };
+    let head = full(7, 40, twice.len() as u32, 22, 1);
+    save("aggregate", AT_ONCE, &[&start, &control(1, 4096), &head, &twice]);
+    let mut beyond = twice.clone();
+    beyond[2] = 255;
+    save("aggregate-beyond-its-end", AT_ONCE, &[&start, &control(1, 4096), &head, &beyond]);
+}

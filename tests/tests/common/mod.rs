@@ -1,0 +1,106 @@
+//! What tests with browsers share: one browser of each kind serves all tests of a file, one test at a time, since a tab in
+//! the background is hidden.
+
+// Each file of tests uses its part.
+#![allow(dead_code)]
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use sightline_tests::browser::{Browser, Engine, Page};
+
+/// Capture to screen, in ms, that would mean something is wrong, even on a busy machine. The benchmark is stricter.
+const SANE_LATENCY_MS: f64 = 600.0;
+
+/// The page's player.
+pub(crate) const PLAYER: &str = "document.querySelector('sightline-player')";
+
+pub(crate) fn with(
+    browser: &Mutex<Option<Browser>>,
+    engine: Engine,
+    test: fn(&Browser) -> Result<()>,
+) -> Result<()> {
+    // A failed test leaves a browser that is as good as before.
+    let mut browser = browser.lock().unwrap_or_else(PoisonError::into_inner);
+    if browser.is_none() {
+        *browser = Some(Browser::launch(engine)?);
+    }
+    test(browser.as_ref().context("was just launched")?)
+}
+
+macro_rules! in_both_browsers {
+    ($($test:ident),* $(,)?) => {
+        mod chromium {
+            use std::sync::Mutex;
+
+            use anyhow::Result;
+            use sightline_tests::browser::{Browser, Engine};
+
+            use super::common::with;
+
+            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Chromium, super::$test) })*
+        }
+        mod firefox {
+            use std::sync::Mutex;
+
+            use anyhow::Result;
+            use sightline_tests::browser::{Browser, Engine};
+
+            use super::common::with;
+
+            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Firefox, super::$test) })*
+        }
+    };
+}
+pub(crate) use in_both_browsers;
+
+/// A name for a screenshot.
+pub(crate) fn name(browser: &Browser, page: &str) -> String {
+    format!("{}-{page}", browser.engine().name())
+}
+
+/// Waits until the element tells this state.
+pub(crate) fn wait_for_element(page: &Page<'_>, state: &str) -> Result<()> {
+    page.wait_for(
+        state,
+        &format!("{PLAYER}?.state === '{state}' && {PLAYER}.getAttribute('state') === '{state}'"),
+    )
+}
+
+/// The one video's pictures keep coming, in order, and soon after they were taken.
+pub(crate) fn assert_live(page: &Page<'_>) -> Result<()> {
+    assert_live_within(page, SANE_LATENCY_MS)
+}
+
+/// As [`assert_live`], of an encoder that takes its time.
+pub(crate) fn assert_live_within(page: &Page<'_>, latency_ms: f64) -> Result<()> {
+    page.wait_for_pictures(1, 10)?;
+    // Measured from here on: a start is allowed to be rough.
+    page.reset_glass()?;
+    let glass = page.wait_for_pictures(1, 75)?;
+    let seen = &glass[0];
+    let latency = seen.latency(0.0);
+    assert!((0.0..latency_ms).contains(&latency.p50), "{latency:?}");
+    assert_eq!(seen.backwards, 0, "pictures out of order");
+    assert_eq!((seen.width, seen.height), (640, 360));
+    Ok(())
+}
+
+/// Lets the player be heard, as a user would, and waits until the browser decodes sound.
+pub(crate) fn unmute(page: &Page<'_>) -> Result<()> {
+    // Muted, sound is not even asked for. A gesture is what browsers want before they play it.
+    page.click(600, 300)?;
+    page.evaluate(&format!("{PLAYER}.muted = false"))?;
+    wait_for_sound(page)
+}
+
+/// Sound is fetched with pictures anew, and they begin with a few that were shown before: until they do no more.
+pub(crate) fn wait_for_sound(page: &Page<'_>) -> Result<()> {
+    let sound = format!(
+        "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
+          v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
+    );
+    page.wait_for("decoded sound", &sound)
+}
