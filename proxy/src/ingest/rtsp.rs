@@ -8,7 +8,7 @@ use super::{Event, capture::CaptureClock, dial};
 use crate::{
     config::Source,
     hub::Fault,
-    media::{Frame, Track, aac, h264, time},
+    media::{Frame, SampleClock, Track, aac, h264, time},
 };
 use futures_util::StreamExt as _;
 use retina::{
@@ -46,6 +46,8 @@ struct SessionTrack {
     capture: CaptureClock,
     /// Added to media times to get times from PLAY on; known from the first frame on.
     offset_ticks: Option<i64>,
+    /// Cameras stamp sound with the time at which they read it: a millisecond or three off.
+    sample_clock: SampleClock,
 }
 
 /// What a camera offers, from its answer to DESCRIBE.
@@ -131,6 +133,7 @@ impl Session {
                         video: offer.media == "video",
                         capture: CaptureClock::default(),
                         offset_ticks: None,
+                        sample_clock: SampleClock::new(offer.clock_rate_hz),
                     };
                     index += 1;
                     track
@@ -216,12 +219,19 @@ impl Session {
         let offset = *track
             .offset_ticks
             .get_or_insert_with(|| start_offset_ticks(elapsed, track.timescale, since_play_us));
+        let sent_ticks = elapsed.saturating_add(offset);
+        let pts_ticks = match duration_ticks {
+            Some(samples) => {
+                track.sample_clock.place(time::ticks_to_us(sent_ticks, track.timescale), samples)
+            }
+            None => sent_ticks,
+        };
         // This machine's clock as it is now: it may have been set since PLAY.
         let age_us = i64::try_from(received.elapsed().as_micros()).unwrap_or(0);
         let received_unix_us = crate::hub::unix_time_us() - age_us;
         let frame = Frame {
             track: track.index,
-            pts_ticks: elapsed.saturating_add(offset),
+            pts_ticks,
             dts_ticks: None,
             duration_ticks,
             capture_time_us: track.capture.capture_time_us(

@@ -1,7 +1,8 @@
 //! Even times for packets of sound whose sender's times are rounded.
 //!
-//! RTMP counts milliseconds: packets of 21.33 ms come 21, 22 and 21 ms apart. Browsers hear a hole or an overlap at
-//! each of these steps, so times follow the count of samples for as long as the sender's agree with it.
+//! RTMP counts milliseconds: packets of 21.33 ms come 21, 22 and 21 ms apart. RTSP cameras stamp sound when they get to
+//! it, a millisecond or three off. Browsers hear a hole or an overlap at each of these steps, so times follow the count
+//! of samples for as long as the sender's agree with it.
 
 use super::time::us_to_ticks;
 
@@ -16,7 +17,7 @@ const JITTER_US: i64 = 5_000;
 ///
 /// Sender's clocks that drift against its own sound card are followed a tick a packet, about 1,000 ppm: more than any
 /// crystal is off, and less than a browser takes for a hole (Firefox fills in silence from 2 samples on).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SampleClock {
     timescale: u32,
     next_ticks: Option<i64>,
