@@ -6,6 +6,11 @@ const here = new URL('../ws', import.meta.url);
 const FORWARDED = ['play', 'playing', 'waiting', 'pause', 'volumechange', 'resize', 'loadeddata'];
 const RESTART = ['src', 'stream', 'autoplay', 'renderer'];
 
+// Chromium, that is: Firefox is as quick by itself, and Safari lets no sound of a MediaSource out.
+const ROUTABLE = ['webkitAudioDecodedByteCount', 'captureStream'].every(name => name in HTMLMediaElement.prototype);
+// What the device takes, a wireless headset 200 ms, comes on top of the picture's time then: sound may be 60 ms late (EBU R 37).
+const MAX_OUTPUT_LATENCY = 0.05;
+
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
 :host{display:block;position:relative;overflow:hidden;background:#000;aspect-ratio:16/9;contain:content}
@@ -45,6 +50,8 @@ export class SightlinePlayer extends HTMLElement {
   #button = null;
   #state = { state: 'connecting', code: '', reason: '', sinceUs: null };
   #watch = new AbortController();
+  #context = null;
+  #routed = false;
 
   constructor() {
     super();
@@ -59,7 +66,11 @@ export class SightlinePlayer extends HTMLElement {
     // The browser's own controls, media keys and picture-in-picture reach the player through these.
     this.#video.addEventListener('play', () => this.#player?.play());
     this.#video.addEventListener('pause', () => this.#player?.pause());
-    this.#video.addEventListener('volumechange', () => this.#player?.setMuted(this.#video.muted));
+    this.#video.addEventListener('volumechange', () => {
+      this.#player?.setMuted(this.#video.muted);
+      this.#tellRoute();
+    });
+    if (ROUTABLE) this.#video.addEventListener('timeupdate', () => this.#route());
   }
 
   get video() { return this.#video; }
@@ -108,6 +119,7 @@ export class SightlinePlayer extends HTMLElement {
     this.#watch.abort();
     this.#player?.free();
     this.#player = null;
+    this.#context?.suspend();
     this.#hold(false);
     this.#button?.remove();
     this.#button = null;
@@ -134,6 +146,8 @@ export class SightlinePlayer extends HTMLElement {
     this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
+    this.#tellRoute();
+    this.#context?.resume();
     if (!autoplay) this.#askForClick();
     const { signal } = this.#watch = new AbortController();
     const hidden = () => this.#player?.setHidden(document.hidden);
@@ -185,6 +199,26 @@ export class SightlinePlayer extends HTMLElement {
       this.#video.after(this.#held);
     }
   }
+
+  get #heard() { return !this.#video.muted && this.#video.volume > 0; }
+
+  /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
+   *  while the context rests so does the picture: not before it is known to run. It stays with the <video> for good. */
+  #route() {
+    if (this.#routed || !this.#heard) return;
+    if (!this.#context) {
+      this.#context = new AudioContext();
+      this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();
+    }
+    const { state, outputLatency } = this.#context; // 0 before it is known
+    if (state !== 'running' || !outputLatency || outputLatency > MAX_OUTPUT_LATENCY) return;
+    this.#routed = true;
+    this.#context.createMediaElementSource(this.#video).connect(this.#context.destination);
+    this.#tellRoute();
+  }
+
+  // What is not heard does not go by the context.
+  #tellRoute() { if (this.#routed) this.#player?.setSoundRouted(this.#heard); }
 
   #askForClick() {
     if (this.#button) return;

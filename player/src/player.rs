@@ -163,6 +163,12 @@ impl Player {
         self.shell.take(Event::Muted(muted));
     }
 
+    /// An `AudioContext` takes the sound out of the element from now on, which needs less ahead of time; or no more.
+    #[wasm_bindgen(js_name = setSoundRouted)]
+    pub fn set_sound_routed(&self, routed: bool) {
+        self.shell.take(Event::SoundRouted(routed));
+    }
+
     /// Another target from capture to screen in milliseconds; NaN for the least there can be.
     #[wasm_bindgen(js_name = setTarget)]
     pub fn set_target(&self, target_ms: f64) {

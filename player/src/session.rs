@@ -15,7 +15,7 @@ use sightline_wire::{ClientMessage, VERSIONS};
 pub use events::{Command, Config, Event, Facts, Notice, Problem, State};
 
 use crate::clock::ServerClock;
-use crate::latency::Target;
+use crate::latency::{SoundClock, Target};
 use crate::message;
 use crate::reconnect::BackOff;
 use crate::stats::{Counters, Stats};
@@ -203,6 +203,8 @@ impl<P: Clone> Session<P> {
                     self.resubscribe();
                 }
             }
+            Event::SoundRouted(true) => self.play.controller.set_sound_clock(SoundClock::Routed),
+            Event::SoundRouted(false) => self.play.controller.set_sound_clock(self.config.sound_clock),
             Event::Target(target) => self.set_target(target),
             Event::PlayRejected if self.config.muted => {
                 self.wants_play = false;

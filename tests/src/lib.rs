@@ -2,7 +2,8 @@
 //!
 //! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`encoder`] ffmpeg or `GStreamer` that pushes by RTMP,
 //! [`relay`] nginx, [`proxy`] the `sightline` program, [`viewer`] a WebSocket client, [`browser`] Chromium or Firefox, [`judge`]
-//! ffmpeg. Only what must be able to be wrong is ours: [`raw`] and [`peer`]. Nothing here knows how Sightline works inside; it holds on
+//! ffmpeg. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`] and [`tags`].
+//! Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
 //! What belongs here: starting and ending real parts, and looking at them from outside. What does not: assertions about
@@ -26,6 +27,7 @@ pub mod raw;
 pub mod relay;
 pub mod serve;
 pub mod stats;
+pub mod tags;
 pub mod viewer;
 pub mod wait;
 

@@ -128,6 +128,8 @@ pub enum Event<P> {
     SeekToLive,
     /// Sound was switched off (true) or on.
     Muted(bool),
+    /// An `AudioContext` takes the sound out of the element from now on (true), or nobody does.
+    SoundRouted(bool),
     /// Another target was set.
     Target(Target),
     /// `play()` was rejected because the page may not play by itself.

@@ -395,10 +395,14 @@ impl<P: Clone> Session<P> {
         if !self.play.is_placed() {
             return;
         }
-        let wanted_s = self.play.controller.wanted_position_s(self.now_ms, self.clock.offset_ms());
+        let landing_s = self.landing_s();
         if let Some(newest_s) = self.play.appended_s {
-            self.jump(wanted_s.unwrap_or(newest_s).min(newest_s));
+            self.jump(landing_s.unwrap_or(newest_s).min(newest_s));
         }
+    }
+
+    fn landing_s(&self) -> Option<f64> {
+        self.play.controller.landing_s(self.play.facts.position_s, self.now_ms, self.clock.offset_ms())
     }
 
     fn jump(&mut self, to_s: f64) {
@@ -414,8 +418,7 @@ impl<P: Clone> Session<P> {
 
     /// Goes to where play should be, if that is ahead.
     fn catch_up(&mut self) {
-        let wanted_s = self.play.controller.wanted_position_s(self.now_ms, self.clock.offset_ms());
-        if wanted_s.is_some_and(|wanted_s| wanted_s > self.play.facts.position_s) {
+        if self.landing_s().is_some_and(|landing_s| landing_s > self.play.facts.position_s) {
             self.seek_to_live();
         }
     }

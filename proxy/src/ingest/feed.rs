@@ -16,6 +16,9 @@ const NO_KEY_FRAME: Duration = Duration::from_secs(30);
 /// Key frames farther apart than this make whoever loses a packet wait, and are worth a warning.
 const FAR_KEY_FRAMES: Duration = Duration::from_secs(4);
 
+/// No key frame for so long is worth it even before there is the next one.
+const VERY_FAR_KEY_FRAMES: Duration = Duration::from_secs(10);
+
 /// The code of that warning.
 const KEY_FRAME_INTERVAL: &str = "key_frame_interval";
 
@@ -80,12 +83,11 @@ impl<From: Display> Feed<'_, From> {
                     }
                     deadline = now + stall_timeout;
                     match key_frames.picture(frame.key_frame, received) {
-                        Some(Spacing::Far(interval)) => warn(
+                        Some(Spacing::Far(seconds)) => warn(
                             KEY_FRAME_INTERVAL,
                             format!(
-                                "its key frames are {} s and more apart: after a loss viewers wait that long for a \
-                                 picture; set the encoder's key frame interval to 2 s",
-                                interval.as_secs()
+                                "its key frames are {seconds} s apart: after a loss viewers wait that long for a \
+                                 picture; set the encoder's key frame interval to 2 s"
                             ),
                         ),
                         Some(Spacing::Near) => publisher.unwarn(KEY_FRAME_INTERVAL),
@@ -108,14 +110,15 @@ impl<From: Display> Feed<'_, From> {
 #[derive(Debug, Default)]
 struct KeyFrames {
     last: Option<std::time::Instant>,
-    far: bool,
+    /// The distance last told of, in seconds, while it is too large.
+    told_s: Option<u64>,
 }
 
 /// What became of the distance between key frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spacing {
-    /// It has grown beyond [`FAR_KEY_FRAMES`].
-    Far(Duration),
+    /// It is beyond [`FAR_KEY_FRAMES`], and another one than before: so many seconds.
+    Far(u64),
     /// It is back within.
     Near,
 }
@@ -123,22 +126,22 @@ enum Spacing {
 impl KeyFrames {
     /// Takes a picture that arrived at `now`, and tells when its like have become too rare, and when that is over.
     fn picture(&mut self, key_frame: bool, now: std::time::Instant) -> Option<Spacing> {
-        let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        let first = self.last.is_none();
-        if key_frame || first {
+        let last = *self.last.get_or_insert(now);
+        let since = now.saturating_duration_since(last);
+        // How far apart they are is known at the next one; when that is long in coming, so much is known already.
+        if !key_frame && (self.told_s.is_some() || since < VERY_FAR_KEY_FRAMES) {
+            return None;
+        }
+        if key_frame {
             self.last = Some(now);
         }
         // A tolerance for jitter: an interval of 4 s is not "more than 4 s".
-        let far = since > FAR_KEY_FRAMES + FAR_KEY_FRAMES / 20;
-        if far && !self.far {
-            self.far = true;
-            return Some(Spacing::Far(since));
+        if since <= FAR_KEY_FRAMES + FAR_KEY_FRAMES / 20 {
+            return self.told_s.take().map(|_| Spacing::Near);
         }
-        if self.far && key_frame && !far {
-            self.far = false;
-            return Some(Spacing::Near);
-        }
-        None
+        let seconds = (since + Duration::from_millis(500)).as_secs();
+        let news = self.told_s.is_none_or(|told| told.abs_diff(seconds) > 1);
+        news.then(|| Spacing::Far(*self.told_s.insert(seconds)))
     }
 }
 
@@ -167,9 +170,15 @@ mod tests {
         let now = std::time::Instant::now();
         assert_eq!(said(&mut key_frames, now, 250, 100), [], "4 s is near enough");
         let now = now + Duration::from_secs(10);
-        let far = said(&mut key_frames, now, 1_000, 250);
-        assert!(matches!(far[..], [Spacing::Far(interval)] if interval.as_millis() == 4_240), "{far:?}");
+        assert_eq!(said(&mut key_frames, now, 1_000, 150), [Spacing::Far(6)]);
         let now = now + Duration::from_secs(40);
         assert_eq!(said(&mut key_frames, now, 250, 50), [Spacing::Near]);
+        let now = now + Duration::from_secs(10);
+        let twelve = said(&mut key_frames, now, 301, 300);
+        assert_eq!(
+            twelve,
+            [Spacing::Far(10), Spacing::Far(12)],
+            "said before the second key frame, and put right at it"
+        );
     }
 }

@@ -290,6 +290,13 @@ pub(crate) mod tests {
         a10001002b42010102200000030090000003000003003fa005020169365959649395e02d010000030001000003001908\
         a2000100074401c172b46240";
 
+    /// x265, Main, 636x358 with samples of 16:11, scaling lists of its own, 4 reference frames.
+    const SCALING_LISTS: &str = "0101600000009000000000003ff000fcfdf8f800000f03a00001001840010c01ffff0160000003009000000300000300\
+        3f959009a1000100a542010101600000030090000003000003003fa005020171dcd965644a4f8434eaead6a22c20991b\
+        336c436d8a6db631b6db1cdb6db1cdb6d8c6db629b6c436ccd91a843fffffffffffffff908650c094c8d99b621b6c536\
+        db18db6d8e6db6d8e6db6c636db14db621b666c8d43027fffffffffffffff908650c094c8d99b621b6c536db18db6d8e\
+        6db6d8e6db6c636db14db621b666c8d082f0468080000003008000000c84a2000100064401c073c189";
+
     pub(crate) fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
@@ -304,6 +311,8 @@ pub(crate) mod tests {
         let main10 = track(&bytes(TEN_BITS)).expect("parses");
         assert_eq!(main10.codec, "hvc1.2.4.L63.90");
         assert_eq!(main10.media, Media::Video { width: 640, height: 360, sample_aspect: (1, 1) });
+        let lists = track(&bytes(SCALING_LISTS)).expect("parses");
+        assert_eq!(lists.media, Media::Video { width: 636, height: 358, sample_aspect: (16, 11) });
     }
 
     #[test]
@@ -355,9 +364,9 @@ pub(crate) mod tests {
 
         #[test]
         fn no_flipped_bits_make_the_parser_panic(
-            ten_bits: bool, flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..4)
+            which in 0..3usize, flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..4)
         ) {
-            let mut record = bytes(if ten_bits { TEN_BITS } else { HVCC });
+            let mut record = bytes([HVCC, TEN_BITS, SCALING_LISTS][which]);
             for (at, bit) in flips {
                 let at = at.index(record.len());
                 record[at] ^= 1 << bit;

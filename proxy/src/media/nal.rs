@@ -102,8 +102,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(payload: &'static [u8], length_len: usize) -> Result<AccessUnit, Error> {
-        access_unit(Bytes::from_static(payload), length_len, Coding::H264)
+    fn read(payload: &[u8], length_len: usize) -> Result<AccessUnit, Error> {
+        access_unit(Bytes::copy_from_slice(payload), length_len, Coding::H264)
     }
 
     #[test]
@@ -132,8 +132,15 @@ mod tests {
 
     #[test]
     fn empty_nal_units_and_padding_are_taken_out() {
-        let unit = read(&[0, 0, 0, 0, 0, 0, 0, 2, 0x41, 7, 0, 0, 0, 0, 0, 0], 4).expect("well-formed");
-        assert_eq!(unit.data.as_ref(), [0, 0, 0, 2, 0x41, 7]);
+        let payloads: [&[u8]; 3] = [
+            &[0, 0, 0, 0, 0, 0, 0, 2, 0x41, 7],
+            &[0, 0, 0, 2, 0x41, 7, 0, 0, 0, 0],
+            &[0, 0, 0, 2, 0x41, 7, 0, 0, 0],
+        ];
+        for payload in payloads {
+            let unit = read(payload, 4).expect("well-formed");
+            assert_eq!(unit.data.as_ref(), [0, 0, 0, 2, 0x41, 7], "{payload:?}");
+        }
     }
 
     #[test]
@@ -172,6 +179,7 @@ mod tests {
             if let Ok(unit) = access_unit(payload.into(), length_len, coding) {
                 prop_assert!(unit.data.len() <= limit);
                 let again = access_unit(unit.data.clone(), 4, coding).expect("was just written");
+                prop_assert_eq!(again.data.as_ptr(), unit.data.as_ptr(), "nothing was left to put right");
                 prop_assert_eq!(again, unit);
             }
         }

@@ -148,6 +148,7 @@ mod tests {
         let ms = |packet: &[u8]| packet_ticks(packet).map(|ticks| ticks / 48);
         assert_eq!(ms(&[0xfc]), Some(20), "CELT, full band, as libopus sends by default");
         assert_eq!(ms(&[0x48, 1]), Some(20), "SILK");
+        assert_eq!(ms(&[0x50, 1]), Some(40), "SILK");
         assert_eq!(ms(&[0x58, 1]), Some(60), "SILK");
         assert_eq!(ms(&[0x68, 1]), Some(20), "hybrid");
         assert_eq!(ms(&[0xf1, 1]), Some(20), "two of 10 ms");

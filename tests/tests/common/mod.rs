@@ -93,8 +93,14 @@ pub(crate) fn unmute(page: &Page<'_>) -> Result<()> {
     // Muted, sound is not even asked for. A gesture is what browsers want before they play it.
     page.click(600, 300)?;
     page.evaluate(&format!("{PLAYER}.muted = false"))?;
+    wait_for_sound(page)
+}
+
+/// Sound is fetched with pictures anew, and they begin with a few that were shown before: until they do no more.
+pub(crate) fn wait_for_sound(page: &Page<'_>) -> Result<()> {
     let sound = format!(
-        "(v => v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0)({PLAYER}.shadowRoot.querySelector('video'))"
+        "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
+          v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
     );
     page.wait_for("decoded sound", &sound)
 }

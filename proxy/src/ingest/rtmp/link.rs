@@ -171,6 +171,10 @@ impl Link {
             return Ok((0, Some(tag)));
         }
         if let Some((handshake, left)) = &mut self.handshake {
+            if input.is_empty() {
+                // A server waits for C0 before it sends S0 (5.2.1). nginx pushing to us never notices what comes sooner.
+                return Ok((0, None));
+            }
             let used = input.len().min(*left);
             *left -= used;
             let result =

@@ -384,6 +384,15 @@ fn an_aggregate_message_gives_its_tags_one_by_one() {
 }
 
 #[test]
+fn nothing_is_said_before_the_encoder_has_begun() {
+    let mut session = Session::default();
+    assert_eq!(feed(&mut session, &[]), Ok(vec![]));
+    assert!(session.outgoing().is_empty());
+    assert_eq!(feed(&mut session, &[3]), Ok(vec![]));
+    assert_eq!(session.outgoing().len(), 1 + 1536, "S0 and S1");
+}
+
+#[test]
 fn a_handshake_of_another_version_is_refused() {
     let mut session = Session::default();
     assert!(matches!(feed(&mut session, &[6; 100]), Err(Error::Link(link::Error::Handshake(_)))));

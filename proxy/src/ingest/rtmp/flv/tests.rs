@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::media::h264;
+use crate::media::{av1, flac, h264, h265, opus};
 
 /// AAC-LC, 48 kHz, mono.
 const ASC: [u8; 2] = [0x11, 0x88];
@@ -178,6 +178,16 @@ fn a_late_or_changed_sound_waits_for_the_next_key_frame() {
 }
 
 #[test]
+fn a_configuration_that_comes_back_before_it_was_missed_opens_nothing() {
+    let mut session = Session::begun();
+    session.aac_header(&OTHER_ASC);
+    session.aac_header(&ASC);
+    session.key(40);
+    session.aac(50);
+    assert_eq!((session.announced().len(), session.frames().len()), (1, 3));
+}
+
+#[test]
 fn sound_alone_is_announced_after_a_second_and_joined_by_a_picture_later() {
     let mut session = Session::default();
     session.aac_header(&ASC);
@@ -312,6 +322,95 @@ fn a_nanosecond_offset_moves_the_frame() {
 }
 
 #[test]
+fn h265_comes_by_its_four_cc_and_by_the_number_that_cameras_use() {
+    let hvcc = h265::tests::bytes(h265::tests::HVCC);
+    let nal = [0, 0, 0, 3, 0x26, 1, 0xaf]; // IDR_W_RADL
+    for (header, frame) in [
+        (&b"\x90hvc1"[..], &b"\x91hvc1\0\0\x28"[..]),
+        (b"\x90hvc1", b"\x93hvc1"),
+        (b"\x1c\0\0\0\0", b"\x1c\x01\0\0\x28"),
+    ] {
+        let mut session = Session::default();
+        session.send(Kind::Video, 0, &[header, &hvcc].concat());
+        session.send(Kind::Video, 0, &[frame, &nal].concat());
+        assert_eq!(session.announced(), [["hvc1.1.6.L63.90"]]);
+        let frames = session.frames();
+        assert_eq!((frames[0].data.as_ref(), frames[0].key_frame), (&nal[..], true));
+        assert_eq!(frames[0].pts_ticks, if frame[0] == 0x93 { 0 } else { 3_600 });
+    }
+}
+
+#[test]
+fn av1_loses_its_temporal_delimiters() {
+    let mut session = Session::default();
+    session.send(Kind::Video, 0, &[b"\x90av01", av1::tests::AV1C].concat());
+    session.send(Kind::Video, 0, b"\x91av01\x12\x00\x32\x01\x10");
+    session.send(Kind::Video, 40, b"\xa1av01\x32\x01\x20");
+    session.send(Kind::Video, 80, b"\xa1av01\x32\x09\x20");
+    assert_eq!(session.announced(), [["av01.0.01M.08"]]);
+    let frames = session.frames();
+    assert_eq!(frames.iter().map(|frame| frame.key_frame).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(
+        (frames[0].data.as_ref(), frames[1].data.as_ref()),
+        (&[0x32, 1, 0x10][..], &[0x32, 1, 0x20][..])
+    );
+    assert_eq!(session.warnings(), ["bad_video_frame"]);
+}
+
+#[test]
+fn av1_without_a_sequence_header_in_its_record_takes_that_of_the_first_key_frame() {
+    let mut session = Session::default();
+    let (head, sequence_header) = av1::tests::AV1C.split_at(4);
+    for at in [0, 1_000] {
+        session.send(Kind::Video, at, &[b"\x90av01", head].concat());
+        session.send(Kind::Video, at, b"\xa1av01\x32\x01\x20");
+        session.send(
+            Kind::Video,
+            at + 40,
+            &[b"\x91av01\x12\x00", sequence_header, &[0x32, 1, 0x10]].concat(),
+        );
+    }
+    let Output::Tracks(tracks) = &session.out[0] else { panic!("no tracks") };
+    assert_eq!(tracks[0].decoder_config.as_ref(), av1::tests::AV1C);
+    assert_eq!((session.announced().len(), session.video_times_ms()), (1, vec![0, 960, 1_000]));
+}
+
+#[test]
+fn opus_lasts_as_long_as_its_packets_say_and_does_without_a_header() {
+    let mut session = Session::default();
+    session.avc_header(h264::tests::AVCC);
+    session.send(Kind::Audio, 0, &[b"\x90Opus", &opus::DEFAULT_HEAD[..]].concat());
+    session.send(Kind::Audio, 0, b"\x90OpusOpusTags\x03\0\0\0");
+    session.key(0);
+    session.send(Kind::Audio, 0, b"\x91Opus\xfc\x01");
+    session.send(Kind::Audio, 20, b"\x91Opus\xf4\x01");
+    session.send(Kind::Audio, 30, b"\x91Opus\xff");
+    assert_eq!(session.announced(), [["avc1.42c01e", "opus"]]);
+    let sound: Vec<_> = session.frames()[1..].iter().map(|f| (f.pts_ticks, f.duration_ticks)).collect();
+    assert_eq!(sound, [(0, Some(960)), (960, Some(480))], "what is no packet is left out");
+
+    let mut bare = Session::default();
+    bare.avc_header(h264::tests::AVCC);
+    bare.send(Kind::Audio, 0, b"\x91Opus\xfc\x01");
+    bare.key(0);
+    let Output::Tracks(tracks) = &bare.out[0] else { panic!("no tracks") };
+    assert_eq!(tracks[1].decoder_config.as_ref(), opus::DEFAULT_HEAD);
+}
+
+#[test]
+fn flac_lasts_as_long_as_its_frames_say() {
+    let mut session = Session::default();
+    session.avc_header(h264::tests::AVCC);
+    session.send(Kind::Audio, 0, &[&b"\x90fLaCfLaC\x80\0\0\x22"[..], &flac::tests::STREAMINFO].concat());
+    session.key(0);
+    session.send(Kind::Audio, 0, b"\x91fLaC\xff\xf8\x59\x08\x00\x47");
+    session.send(Kind::Audio, 104, b"\x91fLaC\xff\xf8\x59\x08\x01\x47");
+    assert_eq!(session.announced(), [["avc1.42c01e", "flac"]]);
+    let sound: Vec<_> = session.frames()[1..].iter().map(|f| (f.pts_ticks, f.duration_ticks)).collect();
+    assert_eq!(sound, [(0, Some(4_608)), (4_608, Some(4_608))]);
+}
+
+#[test]
 fn a_picture_configuration_that_cannot_be_used_ends_the_session() {
     let mut demuxer = Demuxer::default();
     let cut = Bytes::from_static(&[0x17, 0, 0, 0, 0, 1, 0x42]);
@@ -366,6 +465,15 @@ fn any_payload() -> impl Strategy<Value = Vec<u8>> {
         avc_frame(true, 0),
         avc_frame(false, -40),
         b"\x91avc1\0\0\0\0\0\0\x02\x65\x88".to_vec(),
+        [&b"\x90hvc1"[..], &h265::tests::bytes(h265::tests::HVCC)].concat(),
+        b"\x93hvc1\0\0\0\x03\x26\x01\xaf".to_vec(),
+        [b"\x90av01", av1::tests::AV1C].concat(),
+        [b"\x90av01", &av1::tests::AV1C[..4]].concat(),
+        [b"\x91av01\x12\0", &av1::tests::AV1C[4..], &[0x32, 1, 0x10]].concat(),
+        [b"\x90Opus", &opus::DEFAULT_HEAD[..]].concat(),
+        b"\x91Opus\xfc\x01".to_vec(),
+        [b"\x90fLaC", &flac::tests::STREAMINFO[..]].concat(),
+        b"\x91fLaC\xff\xf8\x59\x08\x00\x47".to_vec(),
         b"\x96\x11avc1\0\0\0\x09\0\0\0\0\0\0\x02\x65\x88".to_vec(),
     ]);
     let damaged =
