@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . .ci/env.sh
 seconds=$1; shift
 
+mkdir -p www/dist   # the proxy is compiled anew each time while its folder of pages is missing
 cd proxy
 cp ../Cargo.lock fuzz/Cargo.lock   # what is fuzzed is what is shipped
 for target in "$@"; do
