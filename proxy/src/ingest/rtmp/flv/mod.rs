@@ -20,6 +20,13 @@ use crate::media::{Frame, Track, time::us_to_ticks};
 /// Sound alone is announced when this much of it came without a picture's configuration, in microseconds.
 const AUDIO_ONLY_AFTER_US: i64 = 1_000_000;
 
+/// Pictures wait for so long for the sound's configuration before they are announced alone, in microseconds of the
+/// encoder's time. nginx relays send the first key frame ahead of it; without the wait a second epoch would follow at once.
+const SOUND_MAY_FOLLOW_US: i64 = 250_000;
+
+/// The most that is held for it, in bytes.
+const MAX_HELD_LEN: usize = 4 << 20;
+
 /// The longest configuration of a decoder, in bytes. Real ones are under 1,000.
 const MAX_CONFIG_LEN: usize = 64 << 10;
 
@@ -81,7 +88,7 @@ impl std::fmt::Display for Kind {
 /// Tracks are announced right before the first frame that needs them: in front of a key frame of video, with whatever
 /// configurations came before it. One that comes later, or another one of the sound in mid-stream, waits for the next key
 /// frame: the picture would stand still until then otherwise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Demuxer {
     clock: Clock,
     video: Video,
@@ -89,7 +96,26 @@ pub struct Demuxer {
     announced: Vec<Track>,
     /// The encoder's time of the first frame that was passed on: the session's zero.
     origin_us: Option<i64>,
+    /// The first pictures, while the sound's configuration may follow.
+    held: Vec<Frame>,
+    /// For how long it may: [`SOUND_MAY_FOLLOW_US`].
+    patience_us: i64,
     said: Vec<&'static str>,
+}
+
+impl Default for Demuxer {
+    fn default() -> Self {
+        Self {
+            clock: Clock::default(),
+            video: Video::default(),
+            audio: Audio::default(),
+            announced: Vec::new(),
+            origin_us: None,
+            held: Vec::new(),
+            patience_us: SOUND_MAY_FOLLOW_US,
+            said: Vec::new(),
+        }
+    }
 }
 
 /// When a tag was sent and when it came.
@@ -153,7 +179,14 @@ impl Demuxer {
             return Err(Error::ConfigLength { kind, len: packet.body.len() });
         }
         match kind {
-            Kind::Video => self.video.configure(coding, &packet.body).map_err(Error::Picture),
+            Kind::Video => {
+                let before = self.video.configured_track().filter(|_| !self.held.is_empty()).cloned();
+                self.video.configure(coding, &packet.body).map_err(Error::Picture)?;
+                if before.as_ref() != self.video.configured_track() {
+                    self.held.clear(); // what is held was of the one before
+                }
+                Ok(())
+            }
             Kind::Audio => {
                 if let Err(error) = self.audio.configure(coding, &packet.body) {
                     let text = format!(
@@ -185,12 +218,20 @@ impl Demuxer {
                 return self.warn("bad_video_frame", text, out);
             }
         };
-        if picture.key_frame && !(self.video.announced && self.audio.announced) {
-            self.announce(times, out);
+        let waits = self.announced.is_empty()
+            && self.audio.configured_track().is_none()
+            && (picture.key_frame || !self.held.is_empty());
+        if waits {
+            self.origin_us.get_or_insert(times.sent_us);
+        } else {
+            self.release(times, out);
+            if picture.key_frame && !(self.video.announced && self.audio.announced) {
+                self.announce(times, out);
+            }
         }
         let dts_us = self.since_origin_us(times);
         let pts_us = dts_us.saturating_add(i64::from(composition_offset_ms) * 1_000);
-        out.push(Output::Frame(Frame {
+        let frame = Frame {
             track: 0,
             pts_ticks: us_to_ticks(pts_us, timescale),
             dts_ticks: Some(us_to_ticks(dts_us, timescale)),
@@ -198,7 +239,24 @@ impl Demuxer {
             capture_time_us: times.received_unix_us,
             key_frame: picture.key_frame,
             data: picture.data,
-        }));
+        };
+        if !waits {
+            out.push(Output::Frame(frame));
+            return;
+        }
+        self.held.push(frame);
+        let held_len: usize = self.held.iter().map(|frame| frame.data.len()).sum();
+        if dts_us >= self.patience_us || dts_us < 0 || held_len > MAX_HELD_LEN {
+            self.release(times, out);
+        }
+    }
+
+    /// Announces the pictures that were held, and passes them on.
+    fn release(&mut self, times: Times, out: &mut Vec<Output>) {
+        if !self.held.is_empty() {
+            self.announce(times, out);
+            out.extend(self.held.drain(..).map(Output::Frame));
+        }
     }
 
     fn sound(&mut self, packet: Packet, times: Times, out: &mut Vec<Output>) {
@@ -208,6 +266,7 @@ impl Demuxer {
             let text = "the encoder sends sound without a sequence header, which nothing can decode".into();
             return self.warn("no_audio_config", text, out);
         }
+        self.release(times, out);
         let alone = !self.video.is_configured();
         if alone && !self.audio.announced && self.audio.waited_us(times.sent_us) >= AUDIO_ONLY_AFTER_US {
             self.announce(times, out);

@@ -10,10 +10,16 @@ const OTHER_ASC: [u8; 2] = [0x12, 0x10];
 const RECEIVED_US: i64 = 1_700_000_000_000_000;
 
 /// A demuxer and what it gave.
-#[derive(Default)]
 struct Session {
     demuxer: Demuxer,
     out: Vec<Output>,
+}
+
+impl Default for Session {
+    /// One that does not wait for sound.
+    fn default() -> Self {
+        Self { demuxer: Demuxer { patience_us: 0, ..Demuxer::default() }, out: Vec::new() }
+    }
 }
 
 impl Session {
@@ -155,6 +161,43 @@ fn another_configuration_opens_new_tracks_at_its_key_frame() {
     session.key(80);
     assert_eq!(session.announced(), [["avc1.42c01e", "mp4a.40.2"], ["avc1.42c01f", "mp4a.40.2"]]);
     assert_eq!(session.video_times_ms(), [0, 80], "what refers to another picture is not passed on");
+}
+
+#[test]
+fn the_first_pictures_wait_a_little_for_the_sounds_configuration() {
+    let patient = || Session { demuxer: Demuxer::default(), out: Vec::new() };
+    let mut session = patient();
+    session.avc_header(h264::tests::AVCC);
+    session.key(0);
+    session.inter(40);
+    assert_eq!(session.out, []);
+    session.aac_header(&ASC);
+    session.aac(50);
+    session.inter(80);
+    assert_eq!(session.announced(), [["avc1.42c01e", "mp4a.40.2"]]);
+    assert_eq!(session.video_times_ms(), [0, 40, 80], "nothing is lost");
+
+    let mut session = patient();
+    session.avc_header(h264::tests::AVCC);
+    session.key(0);
+    (1..=7).for_each(|n| session.inter(n * 40));
+    assert_eq!(session.announced(), [["avc1.42c01e"]], "not for ever");
+    assert_eq!(session.video_times_ms(), [0, 40, 80, 120, 160, 200, 240, 280]);
+
+    let mut session = patient();
+    session.avc_header(h264::tests::AVCC);
+    session.key(0);
+    let mut avcc = h264::tests::AVCC.to_vec();
+    avcc[11] = 0x1f;
+    session.avc_header(&avcc);
+    session.key(40);
+    (2..=10).for_each(|n| session.inter(n * 40));
+    assert_eq!(session.announced(), [["avc1.42c01f"]]);
+    assert_eq!(
+        session.video_times_ms().first(),
+        Some(&40),
+        "what is held is of the configuration it came with"
+    );
 }
 
 #[test]
