@@ -266,6 +266,7 @@ fn flv() {
             sound(5000, "91664c6143fff8c9180045"),
         ],
     );
+    let size = format!("{:06x}", 3 + HEVC_NALS.len() / 2);
     // Type 6, then how many tracks and the packet type inside.
     save(
         "multitrack",
@@ -273,7 +274,7 @@ fn flv() {
             video(0, &["96", "00", "68766331", "00", HVCC].concat()),
             video(
                 0,
-                &["96", "11", "68766331", "00", "000071", "000000", HEVC_NALS, "01", "000001", "ff"].concat(),
+                &["96", "11", "68766331", "00", &size, "000000", HEVC_NALS, "01", "000004", "000000ff"].concat(),
             ),
             video(300, &["93", "68766331", HEVC_NALS].concat()),
             video(340, &["96", "11", "68766331", "00", "ffffff", HEVC_NALS].concat()),
