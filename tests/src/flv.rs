@@ -25,15 +25,25 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Whether it holds no media but says how what follows is coded (AVC and AAC).
+    /// Whether it holds no media but says how what follows is coded.
     pub fn is_sequence_header(&self) -> bool {
-        matches!((self.kind, &self.payload[..]), (VIDEO, [head, 0, ..]) if head & 15 == 7)
-            || matches!((self.kind, &self.payload[..]), (AUDIO, [head, 0, ..]) if head >> 4 == 10)
+        match (self.kind, &self.payload[..]) {
+            // Enhanced RTMP says it in the packet type.
+            (AUDIO, [head, ..]) if head >> 4 == 9 => head & 15 == 0,
+            (VIDEO, [head, ..]) if head & 0x80 != 0 => head & 15 == 0,
+            (AUDIO, [head, 0, ..]) => head >> 4 == 10,
+            (VIDEO, [head, 0, ..]) => matches!(head & 15, 7 | 12),
+            _ => false,
+        }
     }
 
     /// Whether it holds a picture.
     pub fn is_picture(&self) -> bool {
-        self.kind == VIDEO && matches!(self.payload[..], [head, 1, ..] if head & 15 == 7)
+        match (self.kind, &self.payload[..]) {
+            (VIDEO, [head, ..]) if head & 0x80 != 0 => matches!(head & 15, 1 | 3),
+            (VIDEO, [head, 1, ..]) => matches!(head & 15, 7 | 12),
+            _ => false,
+        }
     }
 }
 

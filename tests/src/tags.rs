@@ -1,53 +1,12 @@
-//! What an encoder publishes, as RTMP's audio and video messages: FLV's own tags from a file of ffmpeg's, and Enhanced
-//! RTMP's, which Debian's ffmpeg and `GStreamer` cannot write, made from an MP4 of ffmpeg's.
+//! What an encoder publishes by Enhanced RTMP, which Debian's ffmpeg and `GStreamer` cannot write: tags made from an MP4 of
+//! ffmpeg's. FLV's own tags are in [`crate::flv`].
 //!
 //! PURE: bytes in, tags out. Written from the specifications and apart from the proxy's reader: each checks the other.
 
 use anyhow::{Context, Result, bail, ensure};
 use mp4_atom::{Atom as _, Decode as _, Moof};
 
-/// One audio or video message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag {
-    /// RTMP's message type: 8 for audio, 9 for video.
-    pub type_id: u8,
-    /// RTMP's time.
-    pub timestamp_ms: u32,
-    /// The message.
-    pub payload: Vec<u8>,
-}
-
-impl Tag {
-    /// Whether it is a decoder's configuration.
-    pub fn is_sequence_header(&self) -> bool {
-        match (self.type_id, self.payload.first()) {
-            (AUDIO, Some(first)) if first >> 4 == 9 => first & 15 == 0,
-            (AUDIO, _) => self.payload.get(1) == Some(&0),
-            (_, Some(first)) if first & 0x80 != 0 => first & 15 == 0,
-            _ => self.payload.get(1) == Some(&0),
-        }
-    }
-}
-
-const AUDIO: u8 = 8;
-const VIDEO: u8 = 9;
-
-/// The audio and video tags of an FLV file (Adobe's FLV specification 10.1, E.2 to E.4).
-pub fn from_flv(file: &[u8]) -> Result<Vec<Tag>> {
-    ensure!(file.starts_with(b"FLV\x01"), "no FLV file");
-    let mut rest = file.get(13..).context("the file's header is cut off")?;
-    let mut tags = vec![];
-    while let Some((head, behind)) = rest.split_first_chunk::<11>() {
-        let size = u32::from_be_bytes([0, head[1], head[2], head[3]]) as usize;
-        let payload = behind.get(..size).context("a tag is cut off")?;
-        if matches!(head[0], AUDIO | VIDEO) {
-            let timestamp_ms = u32::from_be_bytes([head[7], head[4], head[5], head[6]]);
-            tags.push(Tag { type_id: head[0], timestamp_ms, payload: payload.to_vec() });
-        }
-        rest = behind.get(size + 4..).unwrap_or_default();
-    }
-    Ok(tags)
-}
+use crate::flv::{AUDIO, Tag, VIDEO};
 
 /// The samples of a fragmented MP4 (`-movflags frag_keyframe+delay_moov+default_base_moof`) as Enhanced RTMP's tags,
 /// sequence headers first and then interleaved by their times.
@@ -85,21 +44,21 @@ pub fn from_mp4(file: &[u8]) -> Result<Vec<Tag>> {
         }
         rest = behind;
     }
-    tags.sort_by_key(|tag| (!tag.is_sequence_header(), tag.timestamp_ms));
+    tags.sort_by_key(|tag| (!tag.is_sequence_header(), tag.time_ms));
     ensure!(tags.iter().any(|tag| !tag.is_sequence_header()), "no samples: is the file fragmented?");
     Ok(tags)
 }
 
 /// A tag of H.265 as old forks and cameras write it: FLV's own layout with codec 12.
 pub fn as_legacy_h265(tag: &Tag) -> Tag {
-    let mut payload = tag.payload.clone();
+    let payload = &tag.payload;
     let frame_type = payload[0] & 0x70;
     let (packet_type, behind) = match payload[0] & 15 {
         // CodedFrames has a composition offset, SequenceStart has none.
-        1 => (1, payload.split_off(5)),
+        1 => (1, payload[5..].to_vec()),
         packet_type => (packet_type, [&[0, 0, 0], &payload[5..]].concat()),
     };
-    Tag { payload: [&[frame_type | 0x0c, packet_type], &behind[..]].concat(), ..tag.clone() }
+    Tag { payload: [&[frame_type | 0x0c, packet_type], &behind[..]].concat().into(), ..tag.clone() }
 }
 
 /// A track of an MP4.
@@ -112,21 +71,21 @@ struct Track {
 }
 
 impl Track {
-    fn type_id(&self) -> u8 {
+    fn kind(&self) -> u8 {
         if matches!(&self.four_cc, b"mp4a" | b"Opus" | b"fLaC") { AUDIO } else { VIDEO }
     }
 
     fn sequence_header(&self) -> Tag {
         // Of sound the 9 says that the header is enhanced; of pictures it is that bit and "key frame".
         let payload = [&[0x90], &self.four_cc[..], &self.config].concat();
-        Tag { type_id: self.type_id(), timestamp_ms: 0, payload }
+        Tag { kind: self.kind(), time_ms: 0, payload: payload.into() }
     }
 
     fn coded(&self, decode_ticks: u64, offset_ticks: i64, key_frame: bool, data: &[u8]) -> Tag {
         let ms = |ticks: i64| ticks * 1_000 / i64::from(self.timescale);
         // The difference of rounded times: a rounded difference would put frames out of step.
         let (dts_ms, pts_ms) = (ms(decode_ticks as i64), ms(decode_ticks as i64 + offset_ticks));
-        let mut payload = match (self.type_id(), key_frame) {
+        let mut payload = match (self.kind(), key_frame) {
             (AUDIO, _) | (_, true) => vec![0x91],
             _ => vec![0xa1],
         };
@@ -138,7 +97,7 @@ impl Track {
             _ => {}
         }
         payload.extend(data);
-        Tag { type_id: self.type_id(), timestamp_ms: dts_ms as u32, payload }
+        Tag { kind: self.kind(), time_ms: dts_ms as u32, payload: payload.into() }
     }
 }
 

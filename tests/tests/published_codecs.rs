@@ -1,15 +1,22 @@
-//! What encoders publish comes out as fMP4 that ffmpeg decodes to the very pictures it encoded: FLV's own tags and
-//! Enhanced RTMP's, of every codec that is passed on.
+//! What encoders publish comes out as fMP4 that ffmpeg decodes to the very pictures it encoded, and that browsers play or
+//! refuse by name: FLV's own tags and Enhanced RTMP's, of every codec that is passed on.
+
+mod common;
 
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use common::{PLAYER, in_both_browsers, name, unmute, wait_for_element};
 use sightline::ingest::rtmp::flv::{Demuxer, Kind, Output};
 use sightline::media::{Frame, Track};
 use sightline::mux::fragment::{self, Sample};
 use sightline::mux::init;
-use sightline_tests::judge;
-use sightline_tests::tags::{self, Tag};
+use sightline_tests::browser::{Browser, Engine};
+use sightline_tests::flv::{self, Clip, SCRIPT, Tag};
+use sightline_tests::peer::Replay;
+use sightline_tests::proxy::Proxy;
+use sightline_tests::{judge, tags};
 
 const PICTURES: &str = "testsrc2=size=636x358:rate=25:duration=3";
 const SOUND: &str = "sine=frequency=440:sample_rate=48000:duration=3";
@@ -35,8 +42,12 @@ fn mp4(inputs: &[&str], arguments: &[&str]) -> Result<Vec<u8>> {
 fn demuxed(tags: &[Tag]) -> Result<(Vec<Track>, Vec<Frame>)> {
     let (mut demuxer, mut out) = (Demuxer::default(), vec![]);
     for tag in tags {
-        let kind = if tag.type_id == 8 { Kind::Audio } else { Kind::Video };
-        demuxer.tag(kind, tag.timestamp_ms, 0, tag.payload.clone().into(), &mut out)?;
+        let kind = match tag.kind {
+            SCRIPT => continue,
+            flv::AUDIO => Kind::Audio,
+            _ => Kind::Video,
+        };
+        demuxer.tag(kind, tag.time_ms, 0, tag.payload.clone(), &mut out)?;
     }
     let (mut tracks, mut frames) = (vec![], vec![]);
     for output in out {
@@ -127,7 +138,7 @@ const X264: [&str; 12] =
 #[test]
 fn h264_with_b_frames_and_aac_as_ffmpeg_publishes_them() -> Result<()> {
     let flv = encoded(&[PICTURES, SOUND], &[&X264, &["-c:a", "aac", "-f", "flv"][..]].concat())?;
-    let tags = tags::from_flv(&flv)?;
+    let tags = flv::read(&flv.clone().into())?;
     let frames = assert_same_pictures(&flv, &tags, "avc1.64001e", "h264")?;
     assert!(frames.iter().any(|f| f.dts_ticks.is_some_and(|dts| dts != f.pts_ticks)), "no B-frames");
     assert_sound(&tags, 1, "mp4a.40.2", "aac")
@@ -176,4 +187,72 @@ fn flac_and_aac_by_their_four_ccs() -> Result<()> {
     assert_sound(&tags::from_mp4(&flac)?, 1, "flac", "flac")?;
     let aac = mp4(&[PICTURES, SOUND], &[&X264, &["-c:a", "aac"][..]].concat())?;
     assert_sound(&tags::from_mp4(&aac)?, 1, "mp4a.40.2", "aac")
+}
+
+in_both_browsers![h265_with_opus_plays_or_is_refused_by_name, av1_with_flac_plays];
+
+/// Publishes a clip of ffmpeg's by Enhanced RTMP, again and again.
+fn publish(arguments: &[&str]) -> Result<(Proxy, Replay)> {
+    let config = "[rtmp]\nlisten = \"127.0.0.1:0\"\n[streams.studio]\npublish = { key = \"k\" }\n";
+    let proxy = Proxy::configured(config)?;
+    let clip = Clip { tags: tags::from_mp4(&mp4(&[PICTURES, SOUND], arguments)?)?, duration_ms: 3_000 };
+    let replay = Replay::start(&proxy.push_authority("rtmp")?, "studio?key=k", Arc::new(clip))?;
+    proxy.wait_for_state("studio", "live")?;
+    Ok((proxy, replay))
+}
+
+/// Waits until pictures of the right size and sound have been decoded for a while.
+fn assert_plays(browser: &Browser, proxy: &Proxy, shot: &str) -> Result<()> {
+    let page = browser.open(&proxy.url("/watch/studio"))?;
+    wait_for_element(&page, "live")?;
+    unmute(&page)?;
+    let plays = format!(
+        "(v => v.videoWidth === 636 && v.videoHeight === 358 && v.getVideoPlaybackQuality().totalVideoFrames > 60 && \
+          !v.paused && v.currentTime > 0)({PLAYER}.shadowRoot.querySelector('video'))"
+    );
+    page.wait_for("60 pictures", &plays)?;
+    page.screenshot(&name(browser, shot))?;
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn h265_with_opus_plays_or_is_refused_by_name(browser: &Browser) -> Result<()> {
+    let (proxy, _replay) = publish(&[
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "bframes=0:keyint=25:log-level=none",
+        "-tag:v",
+        "hvc1",
+        "-c:a",
+        "libopus",
+    ])?;
+    // Debian's Firefox decodes it, and its Chromium does not.
+    if browser.engine() == Engine::Firefox {
+        return assert_plays(browser, &proxy, "rtmp-h265");
+    }
+    let page = browser.open(&proxy.url("/watch/studio"))?;
+    wait_for_element(&page, "error")?;
+    page.wait_for("the codec's name", "/H\\.265|hvc1/.test(__glass.text())")?;
+    page.screenshot(&name(browser, "rtmp-h265-refused")).map(drop)
+}
+
+fn av1_with_flac_plays(browser: &Browser) -> Result<()> {
+    let (proxy, _replay) = publish(&[
+        "-c:v",
+        "libaom-av1",
+        "-usage",
+        "realtime",
+        "-cpu-used",
+        "8",
+        "-g",
+        "25",
+        "-c:a",
+        "flac",
+        "-strict",
+        "-2",
+    ])?;
+    assert_plays(browser, &proxy, "rtmp-av1")
 }
