@@ -102,5 +102,6 @@ pub(crate) fn wait_for_sound(page: &Page<'_>) -> Result<()> {
         "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
           v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
     );
-    page.wait_for("decoded sound", &sound)
+    page.wait_for("decoded sound", &sound)?;
+    page.reset_glass()
 }
