@@ -10,6 +10,7 @@ pub mod json;
 pub mod latency;
 pub mod message;
 pub mod reconnect;
+pub mod reorder;
 pub mod session;
 pub mod stats;
 pub mod watchdog;

@@ -104,6 +104,7 @@ impl Player {
             autoplay,
             target: target(target_ms),
             sound_clock: sound_clock(&video),
+            whole_groups: is_firefox(&video),
         };
         let shell = Rc::new(Shell {
             session: RefCell::new(Session::new(config)),
@@ -221,6 +222,11 @@ impl Drop for Player {
 fn sound_clock(video: &HtmlVideoElement) -> SoundClock {
     let counts = Reflect::has(video, &"webkitAudioDecodedByteCount".into()).unwrap_or(true);
     if counts { SoundClock::Samples } else { SoundClock::TimeStamps }
+}
+
+/// By a property that only Firefox has.
+fn is_firefox(video: &HtmlVideoElement) -> bool {
+    Reflect::has(video, &"mozHasAudio".into()).unwrap_or(false)
 }
 
 fn target(ms: f64) -> Target {

@@ -96,6 +96,7 @@ impl Simulation {
             autoplay: true,
             target: Target::Auto,
             sound_clock: SoundClock::Samples,
+            whole_groups: false,
         };
         Self {
             world,

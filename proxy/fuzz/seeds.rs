@@ -191,7 +191,8 @@ fn flv() {
         video(120, AVC_END),
     ];
     save("avc-and-aac", &both);
-    save("avc-alone", &[config(), video(0, AVC_KEY), video(40, AVC_P), video(80, AVC_B)]);
+    // Without sound pictures wait for it a while.
+    save("avc-alone", &[config(), video(0, AVC_KEY), video(40, AVC_P), video(300, AVC_B)]);
     // Without pictures sound waits for them a while.
     save(
         "aac-alone",
@@ -219,13 +220,17 @@ fn flv() {
         &[
             video(0, &["90", "68766331", HVCC].concat()),
             video(0, &["91", "68766331", "000000", HEVC_NALS].concat()),
-            video(40, &["a3", "68766331", HEVC_NALS].concat()),
-            video(40, &["92", "68766331"].concat()),
+            video(300, &["a3", "68766331", HEVC_NALS].concat()),
+            video(300, &["92", "68766331"].concat()),
         ],
     );
     save(
         "av1",
-        &[video(0, &["90", "61763031", AV1C].concat()), video(0, &["91", "61763031", AV1_UNIT].concat())],
+        &[
+            video(0, &["90", "61763031", AV1C].concat()),
+            video(0, &["91", "61763031", AV1_UNIT].concat()),
+            video(300, &["91", "61763031", AV1_UNIT].concat()),
+        ],
     );
     let avc_nals = &AVC_KEY[10..];
     save(
@@ -233,7 +238,7 @@ fn flv() {
         &[
             video(0, &["90", "61766331", &AVC_CONFIG[10..]].concat()),
             video(0, &["91", "61766331", "000028", avc_nals].concat()),
-            video(40, &["93", "61766331", avc_nals].concat()),
+            video(300, &["93", "61766331", avc_nals].concat()),
         ],
     );
     save(
@@ -261,6 +266,7 @@ fn flv() {
             sound(5000, "91664c6143fff8c9180045"),
         ],
     );
+    let size = format!("{:06x}", 3 + HEVC_NALS.len() / 2);
     // Type 6, then how many tracks and the packet type inside.
     save(
         "multitrack",
@@ -268,9 +274,10 @@ fn flv() {
             video(0, &["96", "00", "68766331", "00", HVCC].concat()),
             video(
                 0,
-                &["96", "11", "68766331", "00", "000070", "000000", HEVC_NALS, "01", "000001", "ff"].concat(),
+                &["96", "11", "68766331", "00", &size, "000000", HEVC_NALS, "01", "000004", "000000ff"].concat(),
             ),
-            video(40, &["96", "11", "68766331", "00", "ffffff", HEVC_NALS].concat()),
+            video(300, &["93", "68766331", HEVC_NALS].concat()),
+            video(340, &["96", "11", "68766331", "00", "ffffff", HEVC_NALS].concat()),
         ],
     );
     save("multichannel-config", &[sound(0, "94"), sound(0, "954f707573010200010203")]);
@@ -280,8 +287,8 @@ fn flv() {
         &[
             video(0, &["90", "61766331", &AVC_CONFIG[10..]].concat()),
             video(0, &["97", "02", "0f423f", "03", "61766331", avc_nals].concat()),
-            video(40, &["97", "00", "00", "17", "00", "00", "03", "61766331", avc_nals].concat()),
-            video(40, &["97", &["00", "00", "07"].concat().repeat(2000)].concat()),
+            video(300, &["97", "00", "00", "17", "00", "00", "03", "61766331", avc_nals].concat()),
+            video(300, &["97", &["00", "00", "07"].concat().repeat(2000)].concat()),
         ],
     );
     save("metadata-in-video", &[video(0, "9468766331020009636f6c6f72496e666f0300000009")]);

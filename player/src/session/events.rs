@@ -22,6 +22,8 @@ pub struct Config {
     pub target: Target,
     /// What this browser takes for the time of the sound.
     pub sound_clock: SoundClock,
+    /// A group of B-frames has to be appended whole: see [`crate::reorder`].
+    pub whole_groups: bool,
 }
 
 /// What happened. `P` is a payload: opaque to the session.

@@ -10,6 +10,7 @@ use super::{Command, Event, Facts, Notice, Problem, Session};
 use crate::append::{Failure, History, Queue, Verdict};
 use crate::clock::ServerClock;
 use crate::latency::{Action, Controller, SoundClock, Target};
+use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
 use crate::watchdog::Watchdog;
 use crate::within;
@@ -52,6 +53,7 @@ struct Picture {
 pub(super) struct Playback<P> {
     pub(super) controller: Controller,
     pub(super) queues: Vec<Queue<P>>,
+    pub(super) reorder: Reorder<P>,
     pub(super) bits: Window,
     pub(super) ticked_ms: f64,
     generation: u32,
@@ -89,6 +91,7 @@ impl<P: Clone> Playback<P> {
         Self {
             controller: Controller::new(target, sound_clock),
             queues: Vec::new(),
+            reorder: Reorder::default(),
             bits: Window::default(),
             ticked_ms: 0.0,
             generation: 0,
@@ -140,6 +143,10 @@ impl<P: Clone> Playback<P> {
         self.tracks.iter().any(|track| !track.is_video())
     }
 
+    pub(super) fn is_video(&self, track: usize) -> bool {
+        self.tracks.get(track).is_some_and(Track::is_video)
+    }
+
     pub(super) fn track_of(&self, index: u8) -> Option<usize> {
         self.tracks.iter().position(|track| track.index == index)
     }
@@ -170,6 +177,7 @@ impl<P: Clone> Playback<P> {
         tracks: Vec<Track>,
     ) -> Option<Command<Q>> {
         self.epoch = epoch;
+        self.reorder.clear();
         if self.buffers_added {
             for (queue, (old, new)) in self.queues.iter_mut().zip(self.tracks.iter().zip(&tracks)) {
                 if old.codec != new.codec {

@@ -4,6 +4,8 @@
 
 use sightline_wire::{ErrorCode, Header, Kind, ServerMessage, Track};
 
+use crate::reorder::Fragment;
+
 use super::{ASK_AGAIN_MS, Notice, Problem, Session, State};
 
 impl<P: Clone> Session<P> {
@@ -88,11 +90,20 @@ impl<P: Clone> Session<P> {
         }
         let Some(track) = self.play.track_of(header.track) else { return };
         self.play.bits.push(bytes as f64 * 8.0, self.now_ms);
-        if !self.play.queues[track].push(payload, bytes) {
-            return self.rebuild("the browser does not take the bytes", 0.5);
-        }
-        if header.kind == Kind::Media {
-            self.on_media(track, header, position_s);
+        let fragment = Fragment { header: *header, payload, bytes };
+        let is_picture = header.kind == Kind::Media && self.play.is_video(track);
+        let ready = if self.config.whole_groups && is_picture {
+            self.play.reorder.push(fragment)
+        } else {
+            vec![fragment]
+        };
+        for Fragment { header, payload, bytes } in ready {
+            if !self.play.queues[track].push(payload, bytes) {
+                return self.rebuild("the browser does not take the bytes", 0.5);
+            }
+            if header.kind == Kind::Media {
+                self.on_media(track, &header, position_s);
+            }
         }
         self.operate(track);
     }

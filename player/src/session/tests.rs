@@ -12,6 +12,7 @@ fn session() -> Session<u32> {
         autoplay: true,
         target: Target::Auto,
         sound_clock: SoundClock::Samples,
+        whole_groups: false,
     })
 }
 

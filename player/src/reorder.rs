@@ -1,0 +1,127 @@
+//! PURE: pictures that are shown later than others still to come, kept back until those are there.
+//!
+//! Firefox drains its decoder whenever it has read all there is. A picture that was waiting for B-frames then comes out
+//! before them, and they are thrown away as too old: of a stream with two B-frames a third is seen. So a group of
+//! B-frames goes in whole, with the picture behind it that it needs.
+
+use sightline_wire::Header;
+
+/// More than this many pictures are never waited for: H.264 and H.265 decoders hold back 16 at most.
+const MAX_MISSING: u64 = 16;
+
+/// A fragment of video, on its way to its queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fragment<P> {
+    /// Its header.
+    pub header: Header,
+    /// What follows the header.
+    pub payload: P,
+    /// How long that is.
+    pub bytes: usize,
+}
+
+/// What is kept back. `P` is a payload: opaque here.
+#[derive(Clone, Debug)]
+pub struct Reorder<P> {
+    held: Vec<Fragment<P>>,
+    /// Pictures that are to be shown before the one that is held, and have not come.
+    missing: u64,
+    newest_ticks: Option<i64>,
+}
+
+impl<P> Default for Reorder<P> {
+    fn default() -> Self {
+        Self { held: Vec::new(), missing: 0, newest_ticks: None }
+    }
+}
+
+impl<P> Reorder<P> {
+    /// Takes the next fragment in decoding order. Returns what may go on, in decoding order too.
+    pub fn push(&mut self, fragment: Fragment<P>) -> Vec<Fragment<P>> {
+        let header = &fragment.header;
+        let shown_ticks = header.presentation_time_ticks();
+        let duration_ticks = u64::from(header.duration_ticks.max(1));
+        let newest_ticks = self.newest_ticks.unwrap_or(shown_ticks);
+        let mut out = Vec::new();
+        if shown_ticks >= newest_ticks {
+            // Whoever was waited for does not come any more.
+            out.append(&mut self.held);
+            self.newest_ticks = Some(shown_ticks);
+            let step_ticks = newest_ticks.abs_diff(shown_ticks);
+            let missing = (step_ticks + duration_ticks / 2) / duration_ticks;
+            // Without reordering a step is only a pause.
+            let reordered = i64::from(header.composition_offset_ticks) > i64::from(header.duration_ticks);
+            self.missing = missing.saturating_sub(1);
+            if !reordered || self.missing > MAX_MISSING {
+                self.missing = 0;
+            }
+        } else {
+            self.missing = self.missing.saturating_sub(1);
+        }
+        self.held.push(fragment);
+        if self.missing == 0 {
+            out.append(&mut self.held);
+        }
+        out
+    }
+
+    /// Another epoch begins.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pushes pictures shown at these frame numbers, decoded one after the other; gives them back as they come out.
+    fn through(shown: &[i64]) -> Vec<Vec<i64>> {
+        let mut reorder = Reorder::default();
+        let push = |(decoded, shown): (usize, &i64)| {
+            let decode_time_ticks = decoded as u64 * 3600;
+            let header = Header {
+                decode_time_ticks,
+                // Two frames of delay, as an encoder with two B-frames has.
+                composition_offset_ticks: ((shown + 2) * 3600 - decode_time_ticks as i64) as i32,
+                duration_ticks: 3601,
+                ..Header::init(1, 1, 0)
+            };
+            let out = reorder.push(Fragment { header, payload: *shown, bytes: 1 });
+            out.into_iter().map(|fragment| fragment.payload).collect()
+        };
+        shown.iter().enumerate().map(push).collect()
+    }
+
+    #[test]
+    fn a_group_goes_on_with_its_last_b_frame() {
+        assert_eq!(
+            through(&[0, 3, 1, 2, 6, 4, 5]),
+            [vec![0], vec![], vec![], vec![3, 1, 2], vec![], vec![], vec![6, 4, 5]]
+        );
+        // A pyramid, and two pictures without B-frames between them.
+        assert_eq!(
+            through(&[0, 4, 2, 1, 3, 5, 6]),
+            [vec![0], vec![], vec![], vec![], vec![4, 2, 1, 3], vec![5], vec![6]]
+        );
+    }
+
+    #[test]
+    fn what_does_not_come_is_not_waited_for_beyond_the_next_group() {
+        assert_eq!(
+            through(&[0, 3, 1, 6, 4, 5]),
+            [vec![0], vec![], vec![], vec![3, 1], vec![], vec![6, 4, 5]]
+        );
+        assert_eq!(through(&[0, 100, 101]), [vec![0], vec![100], vec![101]]);
+    }
+
+    #[test]
+    fn a_pause_of_a_camera_without_b_frames_is_none() {
+        let mut reorder = Reorder::default();
+        for frame in [0, 1, 4, 5] {
+            let header =
+                Header { decode_time_ticks: frame * 3600, duration_ticks: 3600, ..Header::init(1, 1, 0) };
+            assert_eq!(reorder.push(Fragment { header, payload: frame, bytes: 1 }).len(), 1);
+        }
+    }
+}
