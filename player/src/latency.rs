@@ -34,6 +34,12 @@ const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 const MARGIN_DECAY_MS_PER_S: f64 = 0.4;
 const MARGIN_DECAY_S: f64 = 10.0;
 
+/// The same for sound that ran dry: that is heard, and takes seconds to be made up for.
+const SOUND_MARGIN_DECAY_S: f64 = 60.0;
+
+/// The most that this adds, in milliseconds.
+const MAX_SOUND_MARGIN_MS: f64 = 200.0;
+
 /// The most that one look at the picture adds to the margin, in milliseconds: a burst is one trouble, not many.
 const MARGIN_STEP_MS: f64 = 30.0;
 
@@ -132,6 +138,8 @@ pub struct Controller {
     rate: f64,
     correcting: bool,
     margin_ms: f64,
+    /// Added to the least margin for sound. Pictures that are dropped say nothing about sound.
+    sound_margin_ms: f64,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
 }
@@ -153,6 +161,7 @@ impl Controller {
             rate: 1.0,
             correcting: false,
             margin_ms: MARGIN_MS.0,
+            sound_margin_ms: 0.0,
             margin_at_ms: None,
             last_seek_ms: None,
         }
@@ -188,6 +197,7 @@ impl Controller {
         *self = Self {
             with_sound: self.with_sound,
             margin_ms: self.margin_ms,
+            sound_margin_ms: self.sound_margin_ms,
             ..Self::new(self.target, self.sound_clock)
         };
     }
@@ -231,14 +241,28 @@ impl Controller {
         self.missing_sound_ms = 0.0;
     }
 
-    /// Frames were dropped unseen, or play stalled: keep farther away for a while.
+    /// Frames were dropped unseen: keep farther away for a while.
     pub fn on_trouble(&mut self, add_ms: f64) {
         self.margin_ms = (self.margin_ms + add_ms.min(MARGIN_STEP_MS)).min(MARGIN_MS.1);
     }
 
+    /// Play stalled: keep farther away for a while, for a good while where that was heard.
+    pub fn on_stall(&mut self, add_ms: f64) {
+        if self.with_sound {
+            self.sound_margin_ms = (self.sound_margin_ms + add_ms).min(MAX_SOUND_MARGIN_MS);
+        } else {
+            self.on_trouble(add_ms);
+        }
+    }
+
+    /// Whether the browser has, in seconds, the sound that it begins with, so that it would go on after a seek.
+    pub fn could_begin(&self, ahead_s: f64) -> bool {
+        ahead_s * 1e3 >= self.sound_clock.begin_ms()
+    }
+
     /// How far in time the fragments are kept to arrive, in milliseconds.
     pub fn margin_ms(&self) -> f64 {
-        self.margin_ms
+        if self.with_sound { MARGIN_MS.0 + self.sound_margin_ms } else { self.margin_ms }
     }
 
     /// The rate last asked for.
@@ -262,7 +286,7 @@ impl Controller {
             && let Some(low) = self.audio.low_ms()
         {
             let room_ms = if self.sound_has_holes { MISSING_SOUND_MS } else { 0.0 };
-            wanted = wanted.min(low - self.margin_ms - self.sound_clock.ahead_ms() - room_ms);
+            wanted = wanted.min(low - self.margin_ms() - self.sound_clock.ahead_ms() - room_ms);
         }
         if let (Target::FixedMs(target), Some(capture), Some(offset)) =
             (self.target, self.capture_line_ms, clock_offset_ms)
@@ -292,6 +316,7 @@ impl Controller {
         self.margin_at_ms = Some(now_ms);
         let decay_ms_per_s = MARGIN_DECAY_MS_PER_S + (self.margin_ms - MARGIN_MS.0) / MARGIN_DECAY_S;
         self.margin_ms = (self.margin_ms - passed_s * decay_ms_per_s).max(MARGIN_MS.0);
+        self.sound_margin_ms *= 1.0 - passed_s / SOUND_MARGIN_DECAY_S;
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };

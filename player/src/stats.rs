@@ -74,7 +74,7 @@ pub struct Counters {
     pub bytes: f64,
     /// Appends carried out.
     pub appends: u32,
-    /// Times the picture stood still for more than 250 ms.
+    /// Times the picture stood still for more than 250 ms, or for less because the sound ran dry.
     pub stalls: u32,
     /// Moves over a hole.
     pub nudges: u32,

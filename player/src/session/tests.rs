@@ -73,6 +73,57 @@ fn playing() -> Session<u32> {
     s
 }
 
+const AUDIO: Media = Media::Audio { sample_rate: 48_000, channels: 1 };
+
+/// The same with sound, of which each packet is as long as a picture.
+fn playing_with_sound() -> Session<u32> {
+    let mut s = session();
+    s.handle(Event::Muted(false), 0.0);
+    s.handle(Event::Started, 0.0);
+    s.handle(Event::SocketOpen { connection: 1 }, 1.0);
+    s.handle(text(1, &ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
+    s.handle(Event::SourceOpen { generation: 1 }, 2.0);
+    s.handle(text(1, &tracks(vec![track(0, VIDEO), track(1, AUDIO)], Some(0))), 3.0);
+    for index in 0..2 {
+        let Event::Fragment { connection, mut header, payload, bytes, position_s } = fragment(1, 0) else {
+            unreachable!("it makes fragments")
+        };
+        header.track = index;
+        s.handle(Event::Fragment { connection, header, payload, bytes, position_s }, 4.0);
+        s.handle(Event::OperationDone { generation: 1, track: index.into() }, 5.0);
+    }
+    s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 30.0 }, 30.0);
+    assert_eq!(s.state(), "live");
+    s
+}
+
+#[test]
+fn sound_that_ran_dry_begins_again_at_once_where_it_stands() {
+    let mut s = playing_with_sound();
+    let mut seeks = Vec::new();
+    for tick in 0..30 {
+        let now_ms = 1_500.0 + f64::from(tick) * 100.0;
+        let position_s = 5.0 + f64::from(tick.min(10)) * 0.1;
+        // It stands with 50 ms of sound, and more comes.
+        let ahead_s = if tick > 10 { 0.05 + f64::from(tick - 10) * 0.1 } else { 0.05 };
+        let facts = Facts {
+            position_s,
+            moving: tick <= 10,
+            buffered_s: vec![(4.0, position_s + ahead_s)],
+            ..Facts::default()
+        };
+        let Event::Fragment { connection, header, payload, bytes, .. } = fragment(1, tick as u32) else {
+            unreachable!("it makes fragments")
+        };
+        s.handle(Event::Fragment { connection, header, payload, bytes, position_s: None }, now_ms);
+        s.handle(Event::OperationDone { generation: 1, track: 0 }, now_ms);
+        let commands = s.handle(Event::Tick { facts, random: 0.5 }, now_ms);
+        seeks.extend(commands.iter().filter(|c| matches!(c, Command::Seek(_))).map(|_| tick));
+    }
+    assert_eq!(seeks.first(), Some(&12), "the first look at which there is what it begins with: {seeks:?}");
+    assert_eq!(s.stats().counters.stalls, 1);
+}
+
 #[test]
 fn the_media_source_opens_while_the_connection_does_and_nothing_is_waited_for() {
     let mut s = session();

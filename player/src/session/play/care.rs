@@ -9,6 +9,11 @@ use crate::watchdog::{Look, STALL_MS, Step};
 /// What a dropped picture and a stall add to the margin, in milliseconds.
 const TROUBLE_MS: (f64, f64) = (5.0, 30.0);
 
+/// A standstill that is none of the machine's hiccups where sound goes by samples and enough of it is there, in
+/// milliseconds: the browser ran dry and now waits for twice as much as it begins with. A seek to where it stands makes
+/// it begin again, at once.
+const DRY_MS: f64 = 80.0;
+
 /// Pictures that a seek skips are counted as dropped for so long after it, in milliseconds.
 const SETTLE_MS: f64 = 1_000.0;
 
@@ -74,14 +79,23 @@ impl<P: Clone> Session<P> {
             frame_ms: play.frame_ms,
         };
         let step = play.watchdog.look(&look, self.now_ms);
-        let still = play.watchdog.still_ms() > STALL_MS.max(play.frame_ms * 2.0) && play.is_playing();
+        let sound_is_counted = play.controller.sound_must_be_fetched_anew();
+        let settled = self.now_ms - play.moved_ms > SETTLE_MS;
+        let still_ms = if play.is_playing() { play.watchdog.still_ms() } else { 0.0 };
+        let at_s = look.position_s;
+        let here = look.buffered_s.iter().find(|range| range.0 <= at_s && at_s <= range.1);
+        let could_begin = here.is_some_and(|range| play.controller.could_begin(range.1 - at_s));
+        let dry = sound_is_counted && settled && still_ms > DRY_MS && could_begin;
+        let still = dry || still_ms > STALL_MS.max(play.frame_ms * 2.0);
         if still && !std::mem::replace(&mut play.stalled, still) {
             self.counters.stalls += 1;
-            play.controller.on_trouble(TROUBLE_MS.1);
+            play.controller.on_stall(TROUBLE_MS.1);
         }
         let resumed = play.stalled && !still && play.is_playing();
         play.stalled = still;
-        if resumed && play.controller.sound_must_be_fetched_anew() {
+        if dry {
+            self.seek_to_live();
+        } else if resumed && settled && sound_is_counted {
             self.catch_up();
         }
         match step {
