@@ -15,6 +15,7 @@ use web_sys::{HtmlMediaElement, HtmlVideoElement};
 
 use crate::latency::{SoundClock, Target};
 use crate::mse::{Source, Told, buffered_s, codecs};
+use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Session};
 use crate::transport::{Message, Transport};
 
@@ -60,6 +61,8 @@ struct Shell {
     video: HtmlVideoElement,
     url: String,
     listener: Function,
+    /// Where this browser needs them right.
+    durations: Option<Cell<Durations>>,
     session: RefCell<Session<Payload>>,
     events: RefCell<VecDeque<Event<Payload>>>,
     busy: Cell<bool>,
@@ -97,6 +100,7 @@ impl Player {
         target_ms: f64,
         listener: Function,
     ) -> Player {
+        let whole_groups = is_firefox(&video);
         let config = Config {
             stream,
             codecs: codecs(),
@@ -104,9 +108,10 @@ impl Player {
             autoplay,
             target: target(target_ms),
             sound_clock: sound_clock(&video),
-            whole_groups: is_firefox(&video),
+            whole_groups,
         };
         let shell = Rc::new(Shell {
+            durations: whole_groups.then(Cell::default),
             session: RefCell::new(Session::new(config)),
             video,
             url,
@@ -339,13 +344,23 @@ impl Shell {
                 Message::Open => Event::SocketOpen { connection },
                 Message::Closed(code) => Event::SocketClosed { connection, code, random: random() },
                 Message::Text(text) => Event::Text { connection, text },
-                Message::Fragment(header, payload) => Event::Fragment {
-                    connection,
-                    header: *header,
-                    bytes: payload.length() as usize,
-                    payload,
-                    position_s: shell.moving().then(|| shell.video.current_time()),
-                },
+                Message::Fragment(header, payload) => {
+                    if let Some(cell) = &shell.durations {
+                        let mut durations = cell.get();
+                        let correction = durations.correction(&header);
+                        cell.set(durations);
+                        if let Some((at, right)) = correction.filter(|(at, _)| at + 4 <= payload.length()) {
+                            payload.subarray(at, at + 4).copy_from(&right);
+                        }
+                    }
+                    Event::Fragment {
+                        connection,
+                        header: *header,
+                        bytes: payload.length() as usize,
+                        payload,
+                        position_s: shell.moving().then(|| shell.video.current_time()),
+                    }
+                }
                 Message::Unreadable => Event::BadMessage,
             };
             shell.take(event);

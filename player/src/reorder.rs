@@ -3,11 +3,44 @@
 //! Firefox drains its decoder whenever it has read all there is. A picture that was waiting for B-frames then comes out
 //! before them, and they are thrown away as too old: of a stream with two B-frames a third is seen. So a group of
 //! B-frames goes in whole, with the picture behind it that it needs.
+//!
+//! After each drain it decodes on from the last picture that went in, a B-frame, and gives out the one behind it once
+//! more. That one must be over by then: with a fragment's generous duration an old picture flashes up. And pictures that
+//! overlap in time push each other out of its buffer.
 
-use sightline_wire::Header;
+use sightline_wire::{Header, Kind};
 
 /// More than this many pictures are never waited for: H.264 and H.265 decoders hold back 16 at most.
 const MAX_MISSING: u64 = 16;
+
+/// How far before the frame's own bytes its declared duration stands: `trun` ends the `moof`, with one sample's duration,
+/// size, flags and composition offset, and then comes the head of `mdat`.
+const DURATION_BEFORE_FRAME: u32 = 24;
+
+/// Whether others come after this picture that are shown before it. Without reordering a step in time is only a pause.
+fn waits_for_others(header: &Header) -> bool {
+    header.kind == Kind::Media
+        && i64::from(header.composition_offset_ticks) > i64::from(header.duration_ticks)
+}
+
+/// Puts the declared durations of a stream with B-frames right: each picture is over when the next one begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Durations {
+    /// The epoch in which pictures were seen that wait for others.
+    reordered: Option<u32>,
+}
+
+impl Durations {
+    /// Where in a fragment's payload to write what, if anything.
+    pub fn correction(&mut self, header: &Header) -> Option<(u32, [u8; 4])> {
+        if waits_for_others(header) {
+            self.reordered = Some(header.epoch);
+        }
+        let at = header.payload_offset.checked_sub(DURATION_BEFORE_FRAME)?;
+        let applies = header.kind == Kind::Media && self.reordered == Some(header.epoch);
+        applies.then(|| (at, header.duration_ticks.to_be_bytes()))
+    }
+}
 
 /// A fragment of video, on its way to its queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +82,8 @@ impl<P> Reorder<P> {
             self.newest_ticks = Some(shown_ticks);
             let step_ticks = newest_ticks.abs_diff(shown_ticks);
             let missing = (step_ticks + duration_ticks / 2) / duration_ticks;
-            // Without reordering a step is only a pause.
-            let reordered = i64::from(header.composition_offset_ticks) > i64::from(header.duration_ticks);
             self.missing = missing.saturating_sub(1);
-            if !reordered || self.missing > MAX_MISSING {
+            if !waits_for_others(header) || self.missing > MAX_MISSING {
                 self.missing = 0;
             }
         } else {
@@ -85,6 +116,7 @@ mod tests {
                 // Two frames of delay, as an encoder with two B-frames has.
                 composition_offset_ticks: ((shown + 2) * 3600 - decode_time_ticks as i64) as i32,
                 duration_ticks: 3601,
+                kind: Kind::Media,
                 ..Header::init(1, 1, 0)
             };
             let out = reorder.push(Fragment { header, payload: *shown, bytes: 1 });
@@ -117,11 +149,31 @@ mod tests {
 
     #[test]
     fn a_pause_of_a_camera_without_b_frames_is_none() {
-        let mut reorder = Reorder::default();
+        let (mut reorder, mut durations) = (Reorder::default(), Durations::default());
         for frame in [0, 1, 4, 5] {
-            let header =
-                Header { decode_time_ticks: frame * 3600, duration_ticks: 3600, ..Header::init(1, 1, 0) };
+            let header = Header {
+                kind: Kind::Media,
+                decode_time_ticks: frame * 3600,
+                duration_ticks: 3600,
+                payload_offset: 108,
+                ..Header::init(1, 1, 0)
+            };
+            assert_eq!(durations.correction(&header), None);
             assert_eq!(reorder.push(Fragment { header, payload: frame, bytes: 1 }).len(), 1);
         }
+    }
+
+    #[test]
+    fn pictures_of_an_epoch_with_b_frames_are_over_when_the_next_one_begins() {
+        let mut durations = Durations::default();
+        let b_frame =
+            Header { kind: Kind::Media, duration_ticks: 3600, payload_offset: 108, ..Header::init(1, 1, 0) };
+        let reference = Header { composition_offset_ticks: 7200, ..b_frame };
+        let right = Some((84, [0, 0, 14, 16]));
+        assert_eq!(durations.correction(&reference), right);
+        assert_eq!(durations.correction(&b_frame), right);
+        assert_eq!(durations.correction(&Header { kind: Kind::Init, ..b_frame }), None);
+        assert_eq!(durations.correction(&Header { payload_offset: 23, ..b_frame }), None);
+        assert_eq!(durations.correction(&Header { epoch: 2, ..b_frame }), None);
     }
 }
