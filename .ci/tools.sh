@@ -14,6 +14,9 @@ DENY=0.20.2
 FUZZ=0.13.2
 . .ci/env.sh
 BIN=$CACHE/bin
+# Its own for each run: two clones may be at it at once.
+BUILD=$CACHE/build-$$
+trap 'rm -rf "$BUILD"' EXIT
 mkdir -p "$BIN"
 
 fits() { [ "$("$1" --version 2>/dev/null | awk 'NR == 1 {print $2}')" = "$2" ]; }
@@ -31,7 +34,7 @@ tool() {
       echo "  compiling it; this takes a few minutes"
       # Their own release profiles take five times as long to build and gain us nothing.
       CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-      CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_TARGET_DIR="$CACHE/build" \
+      CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_TARGET_DIR="$BUILD" \
         cargo install --quiet --root "$root" "$crate@$version" "$@"
     fi
   fi
@@ -64,4 +67,3 @@ for wanted in "$@"; do
     *) echo "usage: $0 [wasm] [deny] [fuzz]" >&2; exit 2 ;;
   esac
 done
-rm -rf "$CACHE/build"

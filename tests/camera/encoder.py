@@ -23,8 +23,9 @@ shown = scene.Scene(args)
 # The muxer takes the older of a picture and a piece of sound: the queues are there for the other to wait in.
 #
 # zerolatency forbids B-frames. With them only what reordering takes is to be waited for: no look-ahead, and no frame
-# held back for the next one's time, which x264 does unless frames come at a constant rate.
-coding = (f'tune=0 bframes={args.bframes} b-adapt=false rc-lookahead=0 sync-lookahead=0 option-string=force-cfr=1'
+# held back for the next one's time, which x264 does unless frames come at a constant rate. And no pyramid: x264 would
+# declare one frame more of reordering than two B-frames take, and decoders would wait for it.
+coding = (f'tune=0 bframes={args.bframes} b-adapt=false rc-lookahead=0 sync-lookahead=0 option-string=force-cfr=1:b-pyramid=0'
           if args.bframes else 'tune=zerolatency')
 video = (
     'appsrc name=video is-live=true do-timestamp=true format=time block=false max-bytes=2000000 '
