@@ -46,6 +46,7 @@ pub(crate) fn codecs() -> Vec<String> {
         ("hvc1", "video/mp4; codecs=\"hvc1.1.6.L93.B0\""),
         ("av01", "video/mp4; codecs=\"av01.0.04M.08\""),
         ("mp4a.40.2", "audio/mp4; codecs=\"mp4a.40.2\""),
+        ("mp4a.40.5", "audio/mp4; codecs=\"mp4a.40.5\""),
         ("opus", "audio/mp4; codecs=\"opus\""),
         ("Opus", "audio/mp4; codecs=\"Opus\""),
         ("flac", "audio/mp4; codecs=\"flac\""),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rml_rtmp::rml_amf0::Amf0Value;
+use sightline_tests::encoder::{Encoder, Options};
 use sightline_tests::flv::{AUDIO, Clip, SCRIPT, Tag, VIDEO};
 use sightline_tests::peer::{COMMAND, Chunks, Peer, Replay, SET_CHUNK_SIZE, amf, text};
 use sightline_tests::proxy::Proxy;
@@ -398,6 +399,18 @@ fn times_that_jump_back_or_ahead_or_wrap_do_not_stop_the_pictures() -> Result<()
     let sequences: Vec<_> = record.fragments(0).map(|f| f.header.sequence).collect();
     drop(record);
     assert!(sequences.len() >= expected - 5, "{} of {expected}", sequences.len());
+    scene.assert_unharmed()
+}
+
+#[test]
+fn an_encoder_that_is_killed_disturbs_no_other_stream() -> Result<()> {
+    let scene = Scene::set()?;
+    let mut encoder = Encoder::gstreamer(&scene.proxy.push_url("rtmp", "bad?key=k")?, &Options::default())?;
+    scene.proxy.wait_for_state("bad", "live")?;
+    let viewer = scene.watch()?;
+    viewer.wait_fragments(25)?;
+    encoder.kill()?;
+    scene.assert_offline()?;
     scene.assert_unharmed()
 }
 
