@@ -333,6 +333,30 @@ impl Link {
     }
 }
 
+/// Reads from `input` up to the next event of the end that `link` belongs to; `incoming` is what it makes of what the peer
+/// says. Gives how many bytes were used, and the event; 0 and none when nothing more can be said.
+pub(super) fn read_event<End, Event, E: From<Error>>(
+    end: &mut End,
+    input: &[u8],
+    link: impl Fn(&mut End) -> &mut Link,
+    incoming: impl Fn(&mut End, Incoming) -> Result<Option<Event>, E>,
+) -> Result<(usize, Option<Event>), E> {
+    let mut used = 0;
+    loop {
+        let (more, said) = link(end).read(&input[used..])?;
+        used += more;
+        match said {
+            None if more == 0 || used == input.len() => return Ok((used, None)),
+            None => {}
+            Some(said) => {
+                if let Some(event) = incoming(end, said)? {
+                    return Ok((used, Some(event)));
+                }
+            }
+        }
+    }
+}
+
 fn command(stream_id: u32, payload: &[u8]) -> Result<Incoming, Error> {
     let mut values = amf::read(payload).map_err(Error::Command)?.into_iter();
     match (values.next(), values.next()) {

@@ -137,20 +137,7 @@ impl Session {
     /// Reads from `input` up to the next event. Gives how many bytes were used, and the event; 0 and none when nothing
     /// more can be said. After [`Event::Publish`] answer before reading on.
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Event>), Error> {
-        let mut used = 0;
-        loop {
-            let (more, incoming) = self.link.read(&input[used..])?;
-            used += more;
-            match incoming {
-                None if more == 0 || used == input.len() => return Ok((used, None)),
-                None => {}
-                Some(incoming) => {
-                    if let Some(event) = self.incoming(incoming)? {
-                        return Ok((used, Some(event)));
-                    }
-                }
-            }
-        }
+        link::read_event(self, input, |end| &mut end.link, Self::incoming)
     }
 
     /// Lets it publish.
