@@ -6,7 +6,6 @@
 
 mod backoff;
 mod camera;
-mod capture;
 mod dial;
 mod feed;
 pub mod rtmp;

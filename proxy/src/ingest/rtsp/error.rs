@@ -1,0 +1,73 @@
+//! What retina says went wrong, in words for whoever runs the camera, without its secrets.
+
+use super::connect::DEFAULT_PORT;
+use crate::{config::Source, hub::Fault};
+
+/// Why a camera cannot be reached, from what retina says before PLAY is answered.
+pub(super) fn fault(error: &retina::Error, source: &Source) -> Fault {
+    let first_line = first_line(error, source);
+    let url = source.url_without_credentials();
+    let (code, reason) = match error.status_code() {
+        Some(401 | 403) if source.credentials().is_some() => {
+            ("unauthorized", "the camera refused the user name or password".to_owned())
+        }
+        Some(401 | 403) => (
+            "unauthorized",
+            "the camera asks for a user name and password: write them into its address, rtsp://USER:PASSWORD@…"
+                .to_owned(),
+        ),
+        Some(404) => {
+            ("not_found", format!("the camera has nothing at {source}: check the path of its address"))
+        }
+        Some(status) => ("connect_failed", format!("the camera answered with status {status}: {first_line}")),
+        None => {
+            let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(DEFAULT_PORT));
+            let why = first_line.strip_prefix("Unable to connect to RTSP server: ").unwrap_or(&first_line);
+            ("connect_failed", format!("cannot connect to {host}:{port}: {why}"))
+        }
+    };
+    Fault { code, reason }
+}
+
+/// Why a session ended, from what retina says after PLAY.
+pub(super) fn ended(error: &retina::Error, source: &Source) -> Fault {
+    Fault { code: "closed", reason: format!("the session ended: {}", first_line(error, source)) }
+}
+
+/// retina's errors carry addresses and positions for a packet capture below their first line.
+fn first_line(error: &retina::Error, source: &Source) -> String {
+    let text = without_urls(&error.to_string(), source);
+    tracing::debug!(camera = %source, error = text, "camera");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// `text` with every RTSP address in it replaced by the camera's as it may be shown: a query or a path may hold a
+/// password.
+fn without_urls(text: &str, source: &Source) -> String {
+    let mut rest = text;
+    let mut out = String::with_capacity(text.len());
+    while let Some(at) = rest.find("rtsp://") {
+        out.push_str(&rest[..at]);
+        out.push_str(&source.to_string());
+        let url = &rest[at..];
+        rest = &url[url.find(|c: char| c.is_whitespace() || "\"'<>".contains(c)).unwrap_or(url.len())..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_an_error_is_shown_without_its_secrets() {
+        let source: Source = "rtsp://admin:hunter2@cam/l?token=hunter3".parse().expect("a source");
+        let text = "DESCRIBE response at rtsp://cam/l?token=hunter3 has \"rtsp://cam/l?token=hunter3\"\n";
+        let shown = without_urls(text, &source);
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(
+            shown.starts_with("DESCRIBE response at rtsp://***@cam") && shown.ends_with("\"\n"),
+            "{shown}"
+        );
+    }
+}
