@@ -45,7 +45,7 @@ async fn describe(source: &Source) -> Result<(retina::client::Session<Described>
     for i in 0..session.streams().len() {
         let stream = &session.streams()[i];
         let seen = match stream.media() {
-            "video" if video::is_played(stream.encoding_name()) => Some(&mut video),
+            "video" if video::coding(stream.encoding_name()).is_some() => Some(&mut video),
             "audio" if audio::is_played(stream.encoding_name()) => Some(&mut audio),
             _ => None,
         };
@@ -74,7 +74,8 @@ pub(super) async fn play(source: &Source) -> Result<(Demuxed, Vec<Offer>), Fault
     if !offers.iter().any(|offer| offer.played && offer.media == "video") {
         let names: Vec<_> = offers.iter().map(|offer| offer.encoding.as_str()).collect();
         let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        let reason = format!("the camera offers {names}; this version plays H.264: set the camera to H.264");
+        let reason =
+            format!("the camera offers {names}; this version plays H.264 and H.265: set the camera to H.264");
         return Err(Fault { code: "unsupported", reason });
     }
     let options = PlayOptions::default()

@@ -122,7 +122,7 @@ impl Session {
         let Kind::Video(video) = &mut track.kind else { return Ok(()) };
         let received = frame.end_ctx().received();
         let placed = place(&mut track.clock, frame.timestamp(), received, played);
-        let picture = video.picture(frame, placed.pts_ticks);
+        let Some(picture) = video.picture(frame, placed.pts_ticks) else { return Ok(()) };
         let frame = Frame {
             track: track.index,
             pts_ticks: placed.pts_ticks,

@@ -5,12 +5,16 @@ use retina::codec::{VideoFrame, VideoParameters};
 use super::connect::Offer;
 use crate::{
     hub::Fault,
-    media::{Track, h264},
+    media::{Coding, Track, h264, h265, nal},
 };
 
-/// Whether the picture of this name in SDP is played.
-pub(super) fn is_played(encoding: &str) -> bool {
-    encoding == "h264"
+/// How the picture of this name in SDP is coded, if it is played.
+pub(super) fn coding(encoding: &str) -> Option<Coding> {
+    match encoding {
+        "h264" => Some(Coding::H264),
+        "h265" => Some(Coding::H265),
+        _ => None,
+    }
 }
 
 /// One access unit, fit for a decoder.
@@ -25,11 +29,13 @@ pub(super) struct Picture {
 
 /// The video track of one session.
 #[derive(Debug)]
-pub(super) struct Video;
+pub(super) struct Video {
+    coding: Coding,
+}
 
 impl Video {
-    pub(super) fn new(_offer: &Offer) -> Self {
-        Self
+    pub(super) fn new(offer: &Offer) -> Self {
+        Self { coding: coding(&offer.encoding).unwrap_or(Coding::H264) }
     }
 
     /// Describes the track by the parameter sets of the moment.
@@ -39,12 +45,19 @@ impl Video {
             reason: format!("the camera's picture cannot be used: {reason}"),
         };
         let parameters = parameters.ok_or_else(|| unusable("it never sent its parameter sets".into()))?;
-        h264::track(parameters.extra_data()).map_err(|e| unusable(e.to_string()))
+        match self.coding {
+            Coding::H265 => h265::track(parameters.extra_data()).map_err(|e| unusable(e.to_string())),
+            _ => h264::track(parameters.extra_data()).map_err(|e| unusable(e.to_string())),
+        }
     }
 
-    /// Takes an access unit that is to be shown at `pts_ticks`.
-    pub(super) fn picture(&mut self, frame: VideoFrame, _pts_ticks: i64) -> Picture {
-        let key_frame = frame.is_random_access_point();
-        Picture { dts_ticks: None, key_frame, data: frame.into_data().into() }
+    /// Takes an access unit that is to be shown at `pts_ticks`; nothing where it holds no picture.
+    pub(super) fn picture(&mut self, frame: VideoFrame, _pts_ticks: i64) -> Option<Picture> {
+        let unit = nal::access_unit(frame.into_data().into(), 4, self.coding).ok()?;
+        unit.has_picture.then_some(Picture {
+            dts_ticks: None,
+            key_frame: unit.is_random_access,
+            data: unit.data,
+        })
     }
 }
