@@ -61,9 +61,9 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         sounds = element.get_by_name_recurse_up('audio')
 
         def tick(n):
-            pictures.emit('push-buffer', Gst.Buffer.new_wrapped(shown.picture(n)))
+            scene.push(pictures, shown.picture(n))
             if sounds:
-                sounds.emit('push-buffer', Gst.Buffer.new_wrapped(shown.sound(n)))
+                scene.push(sounds, shown.sound(n))
 
         ticker = scene.Ticker(args.fps, tick)
         media.connect('unprepared', lambda *_: ticker.stop())

@@ -53,9 +53,9 @@ pictures, sounds = pipeline.get_by_name('video'), pipeline.get_by_name('audio')
 
 
 def tick(n):
-    pictures.emit('push-buffer', Gst.Buffer.new_wrapped(shown.picture(n)))
+    scene.push(pictures, shown.picture(n))
     if sounds:
-        sounds.emit('push-buffer', Gst.Buffer.new_wrapped(shown.sound(n)))
+        scene.push(sounds, shown.sound(n))
 
 
 def heard(_bus, message):

@@ -91,6 +91,17 @@ class Scene:
         return (source[at:at + count] + source[:max(0, at + count - SAMPLE_RATE)]).tobytes()
 
 
+def push(source, data):
+    """Gives an appsrc its next buffer, if it plays.
+
+    Before that it has no base time: the buffer would be stamped with the time since boot, and a sink that keeps time would
+    hold it, and all behind it, for as long.
+    """
+    from gi.repository import Gst
+    if source.get_state(0)[1] == Gst.State.PLAYING:
+        source.emit('push-buffer', Gst.Buffer.new_wrapped(data))
+
+
 class Ticker:
     """Calls `tick(n)` for picture after picture on GLib's main loop, until `stop`."""
 
