@@ -38,6 +38,8 @@ pub struct Look {
     pub newest_s: Option<f64>,
     /// Expected time between two pictures, in milliseconds.
     pub frame_ms: f64,
+    /// Whether the browser, where it has run dry, may show each picture as it comes while its time stands (Chromium).
+    pub shows_untimed: bool,
 }
 
 /// A standstill shorter than this is ordinary, in milliseconds.
@@ -49,6 +51,14 @@ const AT_END_S: f64 = 0.1;
 /// The same when it has stood still for [`STALL_MS`]: Chromium does not start on less than 200 ms of sound, nor go on,
 /// after it ran dry, on less than 400 ms, and waits at such a hole for ever.
 const BEFORE_END_S: f64 = 0.5;
+
+/// A playhead that covers less than this share of the time that passes stands still.
+const STANDING: f64 = 0.2;
+
+/// Pictures that come for so long while time stands are shown untimed, in milliseconds. Chromium, run dry for a moment,
+/// finds the next picture far ahead of its time, shows it at once, has none behind it and has run dry again: it goes on
+/// like that, and its time with some milliseconds a second, until a seek.
+const UNTIMED_MS: f64 = 300.0;
 
 const SEEK_AFTER_MS: f64 = 1_500.0;
 const REBUILD_AFTER_MS: f64 = 3_500.0;
@@ -65,6 +75,7 @@ pub struct Watchdog {
     /// Media arrived during the standstill: its newest presentation time changed this recently, in milliseconds.
     quiet_ms: f64,
     pictureless_ms: f64,
+    untimed_ms: f64,
     steps: u8,
 }
 
@@ -73,12 +84,14 @@ impl Watchdog {
     pub fn look(&mut self, look: &Look, now_ms: f64) -> Option<Step> {
         let (last_ms, last) = self.last.replace((now_ms, look.clone()))?;
         let passed_ms = within(now_ms - last_ms, 0.0, MAX_LOOK_MS);
-        let moved = (look.position_s - last.position_s).abs() > 0.001;
+        let moved_ms = (look.position_s - last.position_s).abs() * 1e3;
+        let moved = moved_ms > (passed_ms * STANDING).max(1.0);
         let new_picture = look.total_frames != last.total_frames;
         self.quiet_ms = if look.newest_s == last.newest_s { self.quiet_ms + passed_ms } else { 0.0 };
         self.pictureless_ms = if new_picture { 0.0 } else { self.pictureless_ms + passed_ms };
         if moved || !look.should_move {
             self.still_ms = 0.0;
+            self.untimed_ms = 0.0;
             // Over a hole in the video Chromium goes on with the sound alone: time moves, the picture does not.
             let patience_ms = SEEK_AFTER_MS.max(look.frame_ms * 5.0);
             if !look.should_move || self.quiet_ms > 1_000.0 || self.pictureless_ms < patience_ms {
@@ -98,6 +111,12 @@ impl Watchdog {
                 after_hole(look, if self.still_ms > STALL_MS { BEFORE_END_S } else { AT_END_S })
         {
             return Some(Step::Nudge(start_s));
+        }
+        let untimed = look.placed && look.shows_untimed && new_picture;
+        self.untimed_ms = if untimed { self.untimed_ms + passed_ms } else { 0.0 };
+        if self.untimed_ms >= UNTIMED_MS {
+            self.untimed_ms = 0.0;
+            return Some(Step::SeekToLive);
         }
         let fresh = self.quiet_ms <= 1_000.0 + look.frame_ms * 3.0;
         let ahead = look.newest_s.is_some_and(|newest_s| newest_s > look.position_s + 0.02) || !look.placed;
@@ -165,6 +184,7 @@ mod tests {
             placed: true,
             newest_s: Some(newest_s),
             frame_ms: 40.0,
+            shows_untimed: false,
         }
     }
 
@@ -188,6 +208,20 @@ mod tests {
                 (8500, Step::SeekToLive),
             ]
         );
+    }
+
+    #[test]
+    fn time_that_all_but_stands_while_pictures_are_shown_is_moved_at_once() {
+        let creeping = |i: u32| Look {
+            position_s: 5.0 + f64::from(i) * 0.002,
+            total_frames: 100 + i * 2,
+            shows_untimed: true,
+            ..still(6.0 + f64::from(i) * 0.1)
+        };
+        assert_eq!(watch(&mut Watchdog::default(), (0..6).map(creeping)), [(300, Step::SeekToLive)]);
+        // Firefox decodes ahead while it gathers enough to begin: there a seek would only begin that anew.
+        let gathering = |i: u32| Look { shows_untimed: false, ..creeping(i) };
+        assert_eq!(watch(&mut Watchdog::default(), (0..6).map(gathering)), []);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub(super) struct Playback<P> {
     facts: Facts,
     first_frame_ms: Option<f64>,
     shown_ms: Option<f64>,
+    /// The newest picture that was shown, by its presentation time.
+    shown_s: Option<f64>,
     /// When the playhead was last moved.
     moved_ms: f64,
     /// When to forget what was measured while the page was starting.
@@ -114,6 +116,7 @@ impl<P: Clone> Playback<P> {
             facts: Facts::default(),
             first_frame_ms: None,
             shown_ms: None,
+            shown_s: None,
             moved_ms: 0.0,
             measure_anew_ms: None,
             latency: Window::default(),
@@ -403,10 +406,11 @@ impl<P: Clone> Session<P> {
         if !self.play.is_placed() {
             return;
         }
-        let landing_s = self.landing_s();
-        if let Some(newest_s) = self.play.appended_s {
-            self.jump(landing_s.unwrap_or(newest_s).min(newest_s));
-        }
+        let Some(newest_s) = self.play.appended_s else { return };
+        let landing_s = self.landing_s().unwrap_or(newest_s);
+        // What was seen is not shown again. Sound begins with more than there is behind the newest picture.
+        let seen_s = self.play.shown_s.filter(|_| self.play.controller.first_wait_s() == 0.0);
+        self.jump(seen_s.map_or(landing_s, |seen_s| landing_s.max(seen_s)).min(newest_s));
     }
 
     fn landing_s(&self) -> Option<f64> {
@@ -451,6 +455,7 @@ impl<P: Clone> Session<P> {
     fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64) {
         self.on_first_picture();
         let play = &mut self.play;
+        play.shown_s = Some(media_time_s);
         if let Some(last_ms) = play.shown_ms.replace(shown_ms) {
             play.gaps.push(shown_ms - last_ms, self.now_ms);
         }
