@@ -42,6 +42,13 @@ pub struct Place {
     pub jumped: bool,
 }
 
+impl Place {
+    /// Decode time and composition offset together.
+    pub fn presentation_time_ticks(&self) -> i64 {
+        (self.decode_time_ticks as i64).saturating_add(self.composition_offset_ticks.into())
+    }
+}
+
 /// The timeline of one track over one session of its camera.
 #[derive(Clone, Debug)]
 pub struct Timeline {
