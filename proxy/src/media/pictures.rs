@@ -52,6 +52,8 @@ pub struct Picture {
     pub dts_ticks: Option<i64>,
     /// Decoding can begin here.
     pub key_frame: bool,
+    /// Decoding can begin here, but it takes some pictures until one is whole.
+    pub gradual: bool,
     /// Length-prefixed NAL units.
     pub data: Bytes,
 }
@@ -232,7 +234,8 @@ impl Pictures {
         let order_count = order_count_lsb.map(|lsb| self.count.next(lsb, bits, restarts, is_anchor));
         let dts_ticks = self.order.next(Place { pts_ticks, order_count, restarts });
         let key_frame = self.entries.is_entry(&unit.head);
-        Picture { dts_ticks, key_frame, data: unit.data }
+        let gradual = key_frame && !unit.head.is_random_access && unit.head.recovery > Some(0);
+        Picture { dts_ticks, key_frame, gradual, data: unit.data }
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Video {
     in_parts: bool,
     held: Option<Held>,
     track: Option<Track>,
+    told_gradual: bool,
     /// That pictures refer to what never came was told.
     told_unusable: bool,
 }
@@ -53,6 +54,7 @@ impl Video {
             in_parts: false,
             held: None,
             track: None,
+            told_gradual: false,
             told_unusable: false,
         }
     }
@@ -107,6 +109,14 @@ impl Video {
         let whole = if self.in_parts { self.held.replace(next) } else { Some(next) };
         if let Some(Held { unit, placed, received }) = whole {
             let picture = self.pictures.place(unit, placed.pts_ticks);
+            if picture.gradual && !std::mem::replace(&mut self.told_gradual, true) {
+                // It begins to decode anew whenever it has shown all there is, which is after each picture of a live
+                // stream, and shows nothing until the recovery point's count is over.
+                let message = "the camera sends no key frames but refreshes its pictures little by little (intra refresh): \
+                               viewers wait until a picture is whole, and Firefox shows none; set its encoder to key \
+                               frames";
+                out.push_back(Event::Warning("intra_refresh", message.to_owned()));
+            }
             let frame = Frame {
                 track: index,
                 pts_ticks: placed.pts_ticks,

@@ -225,3 +225,149 @@ pub fn repaired(nal: &[u8]) -> Option<Vec<u8>> {
     repaired.extend(with_emulation_prevention(&out.finish()));
     Some(repaired)
 }
+
+#[cfg(test)]
+mod tests {
+    use h264_reader::{
+        nal::{Nal as _, RefNal, sps::SeqParameterSet},
+        rbsp::BitReader,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An SPS of 640x360, written from the standard's syntax. `vui`: its parameters in front of the restrictions.
+    fn written(
+        profile_idc: u8,
+        order_count_type: u32,
+        vui: Option<[bool; 6]>,
+        restriction: Option<u32>,
+    ) -> Vec<u8> {
+        let mut out = BitWriter::default();
+        let fixed = |out: &mut BitWriter, value: u64, bits: u32| {
+            (0..bits).rev().for_each(|bit| out.flag(value >> bit & 1 == 1));
+        };
+        fixed(&mut out, profile_idc.into(), 8);
+        fixed(&mut out, 0x00_1e, 16);
+        out.exp_golomb(0);
+        if profile_idc == 100 {
+            [1, 0, 0].into_iter().for_each(|code| out.exp_golomb(code));
+            out.flag(false);
+            out.flag(true); // a scaling matrix: a list that says so itself, and seven that do not
+            out.flag(true);
+            [5, 6, 7].into_iter().for_each(|code| out.exp_golomb(code));
+            // -12 brings it from 8 + 3 - 3 + 4 to 0: the rest is as it was.
+            out.exp_golomb(24);
+            (0..7).for_each(|_| out.flag(false));
+        }
+        out.exp_golomb(4); // log2_max_frame_num_minus4
+        out.exp_golomb(order_count_type);
+        match order_count_type {
+            0 => out.exp_golomb(2),
+            1 => {
+                out.flag(false);
+                [3, 4, 2, 5, 6].into_iter().for_each(|code| out.exp_golomb(code));
+            }
+            _ => {}
+        }
+        out.exp_golomb(3); // max_num_ref_frames
+        out.flag(false);
+        [39, 22].into_iter().for_each(|code| out.exp_golomb(code));
+        out.flag(true);
+        out.flag(true);
+        out.flag(true);
+        [0, 0, 0, 4].into_iter().for_each(|code| out.exp_golomb(code));
+        out.flag(vui.is_some());
+        if let Some([aspect, overscan, signal, chroma, timing, hrd]) = vui {
+            let mut part = |present: bool, value: u64, bits: u32| {
+                out.flag(present);
+                if present {
+                    fixed(&mut out, value, bits);
+                }
+            };
+            part(aspect, 255 << 32 | 4 << 16 | 3, 40);
+            part(overscan, 1, 1);
+            part(signal, 0b0101 << 25 | 1 << 24 | 0x01_0101, 29);
+            out.flag(chroma);
+            if chroma {
+                [1, 2].into_iter().for_each(|code| out.exp_golomb(code));
+            }
+            out.flag(timing);
+            if timing {
+                fixed(&mut out, 1, 32);
+                fixed(&mut out, 50, 32);
+                out.flag(true);
+            }
+            out.flag(hrd);
+            if hrd {
+                out.exp_golomb(0);
+                fixed(&mut out, 0x12, 8);
+                [1000, 2000].into_iter().for_each(|code| out.exp_golomb(code));
+                out.flag(true);
+                fixed(&mut out, 0xa_bcde, 20);
+            }
+            out.flag(false);
+            if hrd {
+                out.flag(false);
+            }
+            out.flag(true); // pic_struct_present_flag
+            out.flag(restriction.is_some());
+            if let Some(reordered) = restriction {
+                out.flag(true);
+                [0, 0, 10, 10, reordered, 4].into_iter().for_each(|code| out.exp_golomb(code));
+            }
+        }
+        [&[0x67][..], &with_emulation_prevention(&out.finish())].concat()
+    }
+
+    fn by_another_reader(nal: &[u8]) -> SeqParameterSet {
+        let nal = RefNal::new(nal, &[], true);
+        let bits: BitReader<_> = nal.rbsp_bits();
+        SeqParameterSet::from_bits(bits).expect("parses")
+    }
+
+    #[test]
+    fn what_real_encoders_say_of_their_reordering_is_read() {
+        let of =
+            |hex: &str| read(&crate::media::h265::tests::bytes(hex)).expect("an SPS").max_num_reorder_frames;
+        assert_eq!(of("6764000aacd9447b011000000300100000030320f1225960"), Some(2), "x264 with a pyramid");
+        assert_eq!(of("6742c00ada11ec0440000003004000000ca3c489a8"), Some(0), "x264, baseline");
+    }
+
+    proptest! {
+        #[test]
+        fn a_repair_adds_its_word_and_changes_nothing_else(
+            profile_idc in prop_oneof![Just(66u8), Just(77), Just(100)], order_count_type in 0u32..3,
+            vui: Option<[bool; 6]>, restriction: Option<bool>, reordered in 0u32..3,
+        ) {
+            let restriction = restriction.map(|_| reordered).filter(|_| vui.is_some());
+            let nal = written(profile_idc, order_count_type, vui, restriction);
+            let before = by_another_reader(&nal);
+            let own = read(&nal).expect("an SPS");
+            prop_assert_eq!(own.max_num_reorder_frames, restriction);
+            prop_assert_eq!(own.frame_num_bits, u32::from(before.log2_max_frame_num()));
+            let certain = profile_idc == 66 || order_count_type == 2;
+            let Some(repaired) = repaired(&nal) else {
+                prop_assert!(!certain || restriction.is_some());
+                return Ok(());
+            };
+            prop_assert!(certain && restriction.is_none());
+            let mut after = by_another_reader(&repaired);
+            let vui = after.vui_parameters.as_mut().expect("has them now");
+            let word = vui.bitstream_restrictions.take().expect("was added");
+            prop_assert_eq!(word.max_num_reorder_frames, 0);
+            prop_assert_eq!(word.max_dec_frame_buffering, 3);
+            if before.vui_parameters.is_none() {
+                let nothing = format!("{:?}", after.vui_parameters.take());
+                prop_assert!(!nothing.contains("true"), "{}", nothing);
+            }
+            prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
+            prop_assert_eq!(super::repaired(&repaired), None, "once is enough");
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(nal: Vec<u8>) {
+            let _ = (read(&nal), repaired(&nal));
+        }
+    }
+}
