@@ -22,18 +22,31 @@ options.add_argument('--port', default='0', help='0: any free one')
 options.add_argument('--path', default='cam', help='the mount point; with --mounts N: PATH0, PATH1 ...')
 options.add_argument('--mounts', type=int, default=1, help='how many mount points')
 options.add_argument('--user', default='', help='NAME:PASSWORD, asked for with Digest')
+options.add_argument('--codec', choices=['h264', 'h265'], default='h264')
+options.add_argument('--encoder', default='', help='more properties of x264enc or x265enc')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
 args = options.parse_args()
 shown = scene.Scene(args)
 
 # sliced-threads=false: else each slice is a NAL unit of its own and one picture looks like several.
+if args.codec == 'h264':
+    encoder = (
+        'x264enc tune=zerolatency speed-preset=ultrafast sliced-threads=false threads=1 '
+        f'bitrate={args.kbps} key-int-max={args.gop} bframes={args.bframes} byte-stream=true {args.encoder} '
+        f'! video/x-h264,profile={"main" if args.bframes or "interlaced" in args.encoder else "baseline"} '
+        '! rtph264pay name=pay0 pt=96 config-interval=-1'
+    )
+else:
+    # Its zero latency would rule B-frames out.
+    tune = 'option-string=pools=none:frame-threads=1:rc-lookahead=0' if args.bframes else 'tune=zerolatency'
+    encoder = (
+        f'x265enc {tune} speed-preset=ultrafast bitrate={args.kbps} key-int-max={args.gop} {args.encoder} '
+        '! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1'
+    )
 video = (
     'appsrc name=video is-live=true do-timestamp=true format=time block=false max-bytes=2000000 '
     f'caps=video/x-raw,format=NV12,width={shown.width},height={shown.height},framerate={args.fps}/1 '
-    '! videoconvert n-threads=1 ! x264enc tune=zerolatency speed-preset=ultrafast sliced-threads=false threads=1 '
-    f'bitrate={args.kbps} key-int-max={args.gop} bframes={args.bframes} byte-stream=true '
-    f'! video/x-h264,profile={"main" if args.bframes else "baseline"} '
-    '! rtph264pay name=pay0 pt=96 config-interval=-1'
+    f'! videoconvert n-threads=1 ! {encoder}'
 )
 # Sound comes from an appsrc too: a test source is seekable, and then PLAY with a Range fails with 503.
 audio = (

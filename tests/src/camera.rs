@@ -27,6 +27,10 @@ pub struct Options {
     pub noise: bool,
     /// Whether there is sound (AAC).
     pub audio: bool,
+    /// `h264` or `h265`.
+    pub codec: &'static str,
+    /// More properties of the encoder: x264enc, x265enc.
+    pub encoder: &'static str,
     /// Name and password it asks for.
     pub user: Option<(String, String)>,
 }
@@ -43,6 +47,8 @@ impl Default for Options {
             b_frames: 0,
             noise: false,
             audio: false,
+            codec: "h264",
+            encoder: "",
             user: None,
         }
     }
@@ -116,6 +122,8 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     option("gop", options.gop.to_string());
     option("kbps", options.kbps.to_string());
     option("bframes", options.b_frames.to_string());
+    option("codec", options.codec.to_owned());
+    option("encoder", options.encoder.to_owned());
     if let Some((name, password)) = &options.user {
         option("user", format!("{name}:{password}"));
     }

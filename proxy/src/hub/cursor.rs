@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     ring::{Fragment, Ring},
-    stream::{Epoch, Fault, State, Stream},
+    stream::{Epoch, Fault, Leading, State, Stream},
 };
 use crate::media::Track;
 
@@ -42,6 +42,7 @@ pub struct Cursor {
     caught_up: bool,
     /// Whether nothing can be decoded before the next key frame.
     awaiting_key_frame: bool,
+    leading: Leading,
     /// The number of the next frame of video, once one was given out.
     video_number: Option<u64>,
 }
@@ -60,6 +61,7 @@ impl Cursor {
             position: 0,
             caught_up: false,
             awaiting_key_frame: true,
+            leading: Leading::default(),
             video_number: None,
         }
     }
@@ -122,7 +124,12 @@ impl Iterator for Cursor {
                 self.position += 1;
                 continue;
             }
-            self.awaiting_key_frame = false;
+            let begins = std::mem::replace(&mut self.awaiting_key_frame, false);
+            if fragment.video && self.leading.refers_back(fragment.pts_us, begins) {
+                self.position += 1;
+                self.video_number = Some(fragment.video_number + 1);
+                continue;
+            }
             let missed = self.video_number.map_or(0, |number| fragment.video_number.saturating_sub(number));
             self.video_number = Some(fragment.video_number + u64::from(fragment.video));
             if missed > 0 {
@@ -190,6 +197,22 @@ mod tests {
             self.sent += count;
         }
 
+        /// Sends pictures that are shown in these places: an open GOP's, if a key frame among them is not shown first.
+        fn send_shown(&mut self, shown: &[i64], keys: &[i64]) {
+            for (i, shown) in shown.iter().enumerate() {
+                let frame = Frame {
+                    track: 0,
+                    pts_ticks: shown * 3_600,
+                    dts_ticks: Some(i as i64 * 3_600),
+                    duration_ticks: None,
+                    capture_time_us: 0,
+                    key_frame: keys.contains(shown),
+                    data: Bytes::from_static(b"picture"),
+                };
+                self.publisher.frame(&frame, self.start + Duration::from_millis(i as u64 * 40));
+            }
+        }
+
         fn watch(&self) -> Cursor {
             Cursor::new(self.stream.clone(), Arc::new(Notify::new()))
         }
@@ -250,6 +273,21 @@ mod tests {
         assert_eq!(letters(&mut camera.watch()), "SEK");
         let counts = camera.stream.status().counts;
         assert_eq!((counts.packets_lost, counts.frames_discarded), (3, 3));
+    }
+
+    #[test]
+    fn what_refers_to_pictures_before_an_open_gop_is_left_out_by_whoever_begins_there() {
+        let mut camera = Camera::start();
+        camera.send(1, 1);
+        let mut live = camera.watch();
+        assert_eq!(letters(&mut live), "SEK");
+        camera.publisher.lost(1);
+        // It begins in mid-stream, too: 3 and 4 refer to what came before 5.
+        camera.send_shown(&[5, 3, 4, 8, 6, 7, 11, 9, 10, 14, 12], &[5, 11]);
+        assert_eq!(camera.stream.status().counts.frames_discarded, 2);
+        assert_eq!(letters(&mut live), "KfffKffff", "whoever has seen the pictures before misses nothing");
+        assert_eq!(letters(&mut camera.watch()), "SEKff", "9 and 10 refer to 8");
+        assert_eq!(camera.stream.status().counts.frames_dropped, 0);
     }
 
     #[test]

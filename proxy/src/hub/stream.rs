@@ -61,6 +61,7 @@ pub(super) struct Shared {
     timelines: Vec<Timeline>,
     end_us: i64,
     awaiting_key_frame: bool,
+    leading: Leading,
     meter: Meter,
     pub(super) counts: Counts,
     session: u64,
@@ -138,6 +139,28 @@ pub struct Epoch {
     pub inits: Vec<Bytes>,
 }
 
+/// Finds the pictures that follow the one with which decoding began, and are shown before it (RASL pictures of H.265, the
+/// B-frames of an open GOP): they refer to what was not decoded, and all come at once behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leading {
+    begun_at: Option<i64>,
+}
+
+impl Leading {
+    /// Whether the next picture is one of them. `begins`: decoding begins with it.
+    pub(super) fn refers_back(&mut self, presentation_time: i64, begins: bool) -> bool {
+        if begins {
+            self.begun_at = Some(presentation_time);
+            return false;
+        }
+        let refers_back = self.begun_at.is_some_and(|begun_at| presentation_time < begun_at);
+        if !refers_back {
+            self.begun_at = None;
+        }
+        refers_back
+    }
+}
+
 /// What happened since the stream was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -145,7 +168,7 @@ pub struct Counts {
     pub frames: u64,
     /// Bytes of media passed on.
     pub bytes: u64,
-    /// Frames not passed on: after a loss, before the first key frame, or too large.
+    /// Frames not passed on: after a loss, before the first key frame, such as refer to what was before it, or too large.
     pub frames_discarded: u64,
     /// Frames that viewers were too slow for, over all viewers.
     pub frames_dropped: u64,
@@ -205,6 +228,7 @@ impl Stream {
                 timelines: Vec::new(),
                 end_us: 0,
                 awaiting_key_frame: true,
+                leading: Leading::default(),
                 meter: Meter::default(),
                 counts: Counts::default(),
                 session: 0,
@@ -383,9 +407,13 @@ impl Publisher {
             shared.awaiting_key_frame |= video;
             return false;
         }
-        shared.awaiting_key_frame = false;
+        let begins = std::mem::replace(&mut shared.awaiting_key_frame, false) && video;
         let place = timeline.place(frame, received_us);
         shared.counts.clock_jumps += u64::from(place.jumped);
+        if video && shared.leading.refers_back(place.presentation_time_ticks(), begins) {
+            shared.counts.frames_discarded += 1;
+            return false;
+        }
         let header = Header {
             kind: Kind::Media,
             track: frame.track as u8,

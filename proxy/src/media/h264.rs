@@ -1,4 +1,8 @@
-//! H.264 (ITU-T H.264 | ISO/IEC 14496-10): from an `AVCDecoderConfigurationRecord` to a [`Track`].
+//! H.264 (ITU-T H.264 | ISO/IEC 14496-10): from an `AVCDecoderConfigurationRecord` to a [`Track`], and what is read of
+//! slices ([`slice`]) and parameter sets ([`sps`]).
+
+pub mod slice;
+pub mod sps;
 
 use bytes::Bytes;
 use h264_reader::{
@@ -9,7 +13,7 @@ use h264_reader::{
 use super::{Coding, MAX_SIDE, Media, Track};
 
 /// The longest sequence parameter set that is read, in bytes. Real ones are under 100.
-const MAX_SPS_LEN: usize = 4096;
+pub(super) const MAX_SPS_LEN: usize = 4096;
 
 /// Why parameter sets cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +43,8 @@ pub enum Error {
     },
 }
 
-/// Describes the track that `avcc` configures. Times are in 90 kHz, the clock of H.264 over RTP (RFC 6184, 5.1).
+/// Describes the track that `avcc` configures. Times are in 90 kHz, the clock of H.264 over RTP (RFC 6184, 5.1). The
+/// decoder's configuration is `avcc` itself, but with [`sps::repaired`] parameter sets.
 pub fn track(avcc: &[u8]) -> Result<Track, Error> {
     let sps = first_sps(avcc).ok_or(Error::Record { len: avcc.len() })?;
     if sps.len() > MAX_SPS_LEN {
@@ -62,7 +67,7 @@ pub fn track(avcc: &[u8]) -> Result<Track, Error> {
         // RFC 6381, 3.3: profile_idc, the constraint flags' byte and level_idc, in hexadecimal.
         codec: format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]),
         timescale: 90_000,
-        decoder_config: Bytes::copy_from_slice(avcc),
+        decoder_config: repaired(avcc).map_or_else(|| Bytes::copy_from_slice(avcc), Bytes::from),
         media: Media::Video { width, height, sample_aspect },
     })
 }
@@ -74,6 +79,67 @@ fn first_sps(avcc: &[u8]) -> Option<&[u8]> {
     }
     let len = usize::from(u16::from_be_bytes([*avcc.get(6)?, *avcc.get(7)?]));
     avcc.get(8..8 + len).filter(|sps| sps.len() >= 4)
+}
+
+/// An `AVCDecoderConfigurationRecord` taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    head: &'a [u8; 5],
+    pub(crate) sps: Vec<&'a [u8]>,
+    pub(crate) pps: Vec<&'a [u8]>,
+    /// What some profiles add.
+    tail: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Nothing where it is cut short.
+    pub(crate) fn read(avcc: &'a [u8]) -> Option<Self> {
+        let (head, rest) = avcc.split_first_chunk::<5>()?;
+        let (count, rest) = rest.split_first()?;
+        let (sps, rest) = nals(rest, count & 31)?;
+        let (count, rest) = rest.split_first()?;
+        let (pps, tail) = nals(rest, *count)?;
+        Some(Self { head, sps, pps, tail })
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut out = self.head.to_vec();
+        for (count, nals) in [(0xe0 | self.sps.len() as u8, &self.sps), (self.pps.len() as u8, &self.pps)] {
+            out.push(count);
+            for nal in nals {
+                out.extend_from_slice(&(nal.len() as u16).to_be_bytes());
+                out.extend_from_slice(nal);
+            }
+        }
+        out.extend_from_slice(self.tail);
+        out
+    }
+}
+
+/// NAL units, and what is behind them.
+type Nals<'a> = (Vec<&'a [u8]>, &'a [u8]);
+
+/// The first `count` NAL units, each behind 2 bytes of length.
+fn nals(mut rest: &[u8], count: u8) -> Option<Nals<'_>> {
+    let mut nals = Vec::with_capacity(count.into());
+    for _ in 0..count {
+        let (len, behind) = rest.split_first_chunk::<2>()?;
+        let (nal, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
+        nals.push(nal);
+        rest = behind;
+    }
+    Some((nals, rest))
+}
+
+/// The record with repaired parameter sets, where there is something to repair.
+fn repaired(avcc: &[u8]) -> Option<Vec<u8>> {
+    let record = Record::read(avcc)?;
+    let repaired: Vec<_> = record.sps.iter().map(|nal| sps::repaired(nal)).collect();
+    repaired.iter().any(Option::is_some).then(|| {
+        let both = repaired.iter().zip(&record.sps);
+        let sps = both.map(|(repaired, sps)| repaired.as_deref().unwrap_or(sps)).collect();
+        Record { sps, ..record }.write()
+    })
 }
 
 fn parse_sps(sps: &[u8]) -> Result<SeqParameterSet, Error> {

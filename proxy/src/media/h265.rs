@@ -1,16 +1,28 @@
-//! H.265 (ITU-T H.265 | ISO/IEC 23008-2): from an `HEVCDecoderConfigurationRecord` to a [`Track`].
+//! H.265 (ITU-T H.265 | ISO/IEC 23008-2): from an `HEVCDecoderConfigurationRecord` to a [`Track`], and what is read of
+//! slices ([`slice`]).
+
+pub mod slice;
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Coding, MAX_SIDE, Media, Track, bits::Bits};
+use super::{
+    Coding, MAX_SIDE, Media, Track,
+    bits::{Bits, without_emulation_prevention},
+};
 
 /// The longest sequence parameter set that is read, in bytes. Real ones are under 200.
 const MAX_SPS_LEN: usize = 4096;
 
 /// `nal_unit_type` of a sequence parameter set (table 7-1).
-const SPS: u8 = 33;
+pub(crate) const SPS: u8 = 33;
+
+/// `nal_unit_type` of a video parameter set.
+pub(crate) const VPS: u8 = 32;
+
+/// `nal_unit_type` of a picture parameter set.
+pub(crate) const PPS: u8 = 34;
 
 /// Bytes of the record in front of its arrays.
 const HEAD_LEN: usize = 23;
@@ -60,7 +72,7 @@ pub fn track(hvcc: &[u8]) -> Result<Track, Error> {
     if sps.len() > MAX_SPS_LEN {
         return Err(Error::SpsLength { len: sps.len() });
     }
-    let (width, height, sample_aspect) = parse_sps(sps).ok_or(Error::Sps { len: sps.len() })?;
+    let Sps { width, height, sample_aspect, .. } = parse_sps(sps).ok_or(Error::Sps { len: sps.len() })?;
     if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
         return Err(Error::Size { width, height });
     }
@@ -92,10 +104,10 @@ fn codec_string(hvcc: &[u8]) -> String {
 }
 
 /// The NAL units in a record's arrays, each with the type its array says; nothing where they are cut.
-fn arrays(hvcc: &[u8]) -> Option<Vec<(u8, &[u8])>> {
-    let mut rest = &hvcc[HEAD_LEN..];
+pub(crate) fn arrays(hvcc: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let (head, mut rest) = hvcc.split_at_checked(HEAD_LEN)?;
     let mut nals = Vec::new();
-    for _ in 0..hvcc[HEAD_LEN - 1] {
+    for _ in 0..head[HEAD_LEN - 1] {
         let (head, behind) = rest.split_first_chunk::<3>()?;
         rest = behind;
         for _ in 0..u16::from_be_bytes([head[1], head[2]]) {
@@ -108,8 +120,45 @@ fn arrays(hvcc: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     Some(nals)
 }
 
-/// The cropped width and height and the sample aspect ratio of an SPS (7.3.2.2).
-fn parse_sps(nal: &[u8]) -> Option<(u32, u32, (u16, u16))> {
+/// The record with these picture parameter sets in place of its own.
+pub(crate) fn with_pps(hvcc: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let nals = arrays(hvcc)?;
+    let mut types: Vec<u8> = nals.iter().map(|(nal_unit_type, _)| *nal_unit_type).collect();
+    types.dedup();
+    let mut out = hvcc[..HEAD_LEN - 1].to_vec();
+    out.push(types.len() as u8);
+    for nal_unit_type in types {
+        let own = nals.iter().filter(|(own, _)| *own == nal_unit_type).map(|(_, nal)| *nal);
+        let nals: Vec<_> = if nal_unit_type == PPS { pps.to_vec() } else { own.collect() };
+        out.push(0x80 | nal_unit_type); // array_completeness
+        out.extend_from_slice(&(nals.len() as u16).to_be_bytes());
+        for nal in nals {
+            out.extend_from_slice(&(nal.len() as u16).to_be_bytes());
+            out.extend_from_slice(nal);
+        }
+    }
+    Some(out)
+}
+
+/// A sequence parameter set, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sps {
+    /// Cropped, in pixels.
+    pub width: u32,
+    /// Cropped, in pixels.
+    pub height: u32,
+    /// Sample aspect ratio, width to height; 1:1 when the SPS does not say.
+    pub sample_aspect: (u16, u16),
+    /// Slices say which colour they hold.
+    pub separate_colour_planes: bool,
+    /// Bits of `slice_pic_order_cnt_lsb`.
+    pub order_count_bits: u32,
+    /// How many pictures may come before another one that is shown before them.
+    pub max_num_reorder_pics: u32,
+}
+
+/// Reads a NAL unit that is an SPS (7.3.2.2).
+pub fn parse_sps(nal: &[u8]) -> Option<Sps> {
     let rbsp = without_emulation_prevention(nal.get(2..)?);
     let mut bits = Bits::new(&rbsp);
     bits.skip(4)?; // sps_video_parameter_set_id
@@ -118,9 +167,7 @@ fn parse_sps(nal: &[u8]) -> Option<(u32, u32, (u16, u16))> {
     skip_profile_tier_level(&mut bits, max_sub_layers_minus1)?;
     bits.exp_golomb()?; // sps_seq_parameter_set_id
     let chroma_format_idc = bits.exp_golomb()?;
-    if chroma_format_idc == 3 {
-        bits.skip(1)?; // separate_colour_plane_flag
-    }
+    let separate_colour_planes = chroma_format_idc == 3 && bits.flag()?;
     let (mut width, mut height) = (bits.exp_golomb()?, bits.exp_golomb()?);
     if bits.flag()? {
         // Conformance window, in units of chroma samples (table 6-1).
@@ -134,10 +181,26 @@ fn parse_sps(nal: &[u8]) -> Option<(u32, u32, (u16, u16))> {
         width = width.checked_sub(left.checked_add(right)?.checked_mul(unit_width)?)?;
         height = height.checked_sub(top.checked_add(bottom)?.checked_mul(unit_height)?)?;
     }
+    bits.exp_golomb()?; // bit_depth_luma_minus8
+    bits.exp_golomb()?; // bit_depth_chroma_minus8
+    let order_count_bits = bits.exp_golomb()?.checked_add(4).filter(|len| *len <= 16)?;
+    let mut max_num_reorder_pics = 0;
+    for _ in 0..if bits.flag()? { max_sub_layers_minus1 + 1 } else { 1 } {
+        bits.exp_golomb()?; // sps_max_dec_pic_buffering_minus1
+        max_num_reorder_pics = bits.exp_golomb()?; // that of all sub-layers comes last
+        bits.exp_golomb()?; // sps_max_latency_increase_plus1
+    }
     // What is behind this is long, and all that is wanted of it is mostly 1:1.
-    let sample_aspect = sample_aspect(bits, max_sub_layers_minus1);
+    let sample_aspect = sample_aspect(bits, order_count_bits);
     let sample_aspect = sample_aspect.filter(|(horizontal, vertical)| *horizontal > 0 && *vertical > 0);
-    Some((width, height, sample_aspect.unwrap_or((1, 1))))
+    Some(Sps {
+        width,
+        height,
+        sample_aspect: sample_aspect.unwrap_or((1, 1)),
+        separate_colour_planes,
+        order_count_bits,
+        max_num_reorder_pics,
+    })
 }
 
 /// `profile_tier_level()` (7.3.3).
@@ -154,15 +217,11 @@ fn skip_profile_tier_level(bits: &mut Bits<'_>, max_sub_layers_minus1: u32) -> O
     bits.skip(sub_layer_bits)
 }
 
-/// The sample aspect ratio in the VUI, from `bit_depth_luma_minus8` of an SPS on.
-fn sample_aspect(mut bits: Bits<'_>, max_sub_layers_minus1: u32) -> Option<(u16, u16)> {
+/// The sample aspect ratio in the VUI, from `log2_min_luma_coding_block_size_minus3` of an SPS on.
+fn sample_aspect(mut bits: Bits<'_>, order_count_bits: u32) -> Option<(u16, u16)> {
     let bits = &mut bits;
-    bits.exp_golomb()?; // bit_depth_luma_minus8
-    bits.exp_golomb()?; // bit_depth_chroma_minus8
-    let log2_max_pic_order_cnt_lsb = bits.exp_golomb()?.checked_add(4).filter(|len| *len <= 16)?;
-    let sub_layers = if bits.flag()? { max_sub_layers_minus1 + 1 } else { 1 };
-    for _ in 0..sub_layers * 3 + 6 {
-        bits.exp_golomb()?; // buffering, reordering and latency of each; the sizes of blocks
+    for _ in 0..6 {
+        bits.exp_golomb()?; // the sizes of blocks
     }
     if bits.flag()? && bits.flag()? {
         skip_scaling_list_data(bits)?;
@@ -177,7 +236,7 @@ fn sample_aspect(mut bits: Bits<'_>, max_sub_layers_minus1: u32) -> Option<(u16,
     skip_short_term_ref_pic_sets(bits)?;
     if bits.flag()? {
         let long_term = bits.exp_golomb().filter(|count| *count <= 32)?;
-        bits.skip(long_term * (log2_max_pic_order_cnt_lsb + 1))?;
+        bits.skip(long_term * (order_count_bits + 1))?;
     }
     bits.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
     if !bits.flag()? || !bits.flag()? {
@@ -256,21 +315,6 @@ fn skip_short_term_ref_pic_sets(bits: &mut Bits<'_>) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// The RBSP of a NAL unit: without the bytes that keep start codes out of it (7.4.2).
-fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
-    let mut rbsp = Vec::with_capacity(nal.len());
-    let mut zeros = 0;
-    for &byte in nal {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        rbsp.push(byte);
-    }
-    rbsp
 }
 
 #[cfg(test)]

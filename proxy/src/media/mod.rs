@@ -6,12 +6,14 @@
 pub mod aac;
 pub mod av1;
 mod bits;
+pub mod decode_order;
 pub mod flac;
 pub mod frame;
 pub mod h264;
 pub mod h265;
 pub mod nal;
 pub mod opus;
+pub mod pictures;
 pub mod sample_clock;
 pub mod time;
 pub mod track;

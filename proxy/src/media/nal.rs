@@ -1,9 +1,10 @@
 //! Access units of H.264 and H.265 as length-prefixed NAL units (ISO/IEC 14496-15, 4.3.3): brought to 4-byte lengths,
-//! the only ones this program passes on, and looked through for what they hold.
+//! the only ones this program passes on, and looked through for what they hold. Parameter sets among them are repaired as
+//! those in the decoder's configuration are.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::Coding;
+use super::{Coding, h264};
 
 /// How many bytes are in front of each NAL unit that is passed on.
 const LENGTH_LEN: usize = 4;
@@ -45,15 +46,25 @@ pub fn access_unit(payload: Bytes, length_len: usize, coding: Coding) -> Result<
     let mut clean = length_len == LENGTH_LEN;
     let mut rest = payload.as_ref();
     while let Some((nal, behind)) = split(rest, length_len, &payload)? {
-        clean &= !nal.is_empty();
+        clean &= !nal.is_empty() && repaired(nal, coding).is_none();
         let (picture, random_access) = kind(nal, coding);
         has_picture |= picture;
         is_random_access |= random_access;
         rest = behind;
     }
     clean &= rest.is_empty();
-    let data = if clean { payload } else { rewritten(&payload, length_len)? };
+    let data = if clean { payload } else { rewritten(&payload, length_len, coding)? };
     Ok(AccessUnit { data, has_picture, is_random_access })
+}
+
+/// The NAL units of an access unit that [`access_unit`] gave.
+pub(crate) fn units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = data;
+    std::iter::from_fn(move || {
+        let (nal, behind) = split(rest, LENGTH_LEN, data).ok()??;
+        rest = behind;
+        Some(nal)
+    })
 }
 
 /// A NAL unit and what is behind it.
@@ -70,10 +81,18 @@ fn split<'a>(rest: &'a [u8], length_len: usize, whole: &[u8]) -> Result<Option<S
     }
 }
 
-fn rewritten(payload: &[u8], length_len: usize) -> Result<Bytes, Error> {
+/// A parameter set as it is passed on, where that is not as it came: [`h264::sps::repaired`].
+fn repaired(nal: &[u8], coding: Coding) -> Option<Vec<u8>> {
+    let is_sps = coding == Coding::H264 && nal.first()? & 31 == 7 && nal.len() <= h264::MAX_SPS_LEN;
+    if is_sps { h264::sps::repaired(nal) } else { None }
+}
+
+fn rewritten(payload: &[u8], length_len: usize, coding: Coding) -> Result<Bytes, Error> {
     let mut out = BytesMut::with_capacity(payload.len() + payload.len() / 8);
     let mut rest = payload;
     while let Some((nal, behind)) = split(rest, length_len, payload)? {
+        let repaired = repaired(nal, coding);
+        let nal = repaired.as_deref().unwrap_or(nal);
         if !nal.is_empty() {
             out.put_u32(nal.len() as u32);
             out.put_slice(nal);
@@ -175,7 +194,8 @@ mod tests {
         #[test]
         fn whatever_is_passed_on_is_whole(payload: Vec<u8>, length_len in 1usize..5, h265: bool) {
             let coding = if h265 { Coding::H265 } else { Coding::H264 };
-            let limit = payload.len() * 5 / 2;
+            // A repaired SPS has some bytes more.
+            let limit = payload.len() * 12;
             if let Ok(unit) = access_unit(payload.into(), length_len, coding) {
                 prop_assert!(unit.data.len() <= limit);
                 let again = access_unit(unit.data.clone(), 4, coding).expect("was just written");

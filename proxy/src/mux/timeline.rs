@@ -24,6 +24,9 @@ const REORDER_US: i64 = 500_000;
 /// What a rate of 25 frames a second is taken for until two frames were seen.
 const FIRST_INTERVAL_US: i64 = 40_000;
 
+/// No camera's known decode times step by less, in microseconds.
+const SQUEEZED_US: i64 = 500;
+
 /// Where a frame stands. Times are in the track's timescale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -37,6 +40,13 @@ pub struct Place {
     pub declared_duration_ticks: u32,
     /// The camera's clock jumped here and was put right.
     pub jumped: bool,
+}
+
+impl Place {
+    /// Decode time and composition offset together.
+    pub fn presentation_time_ticks(&self) -> i64 {
+        (self.decode_time_ticks as i64).saturating_add(self.composition_offset_ticks.into())
+    }
 }
 
 /// The timeline of one track over one session of its camera.
@@ -96,7 +106,9 @@ impl Timeline {
                 Some(_) => wanted.saturating_sub(last.decode_ticks),
                 None => pts - last.pts_ticks,
             };
-            if step > 0 && !jumped {
+            // Decode times that are squeezed in (where a reordering begins) have no rate.
+            let squeezed = frame.dts_ticks.is_some() && step < us_to_ticks(SQUEEZED_US, self.timescale);
+            if step > 0 && !jumped && !squeezed {
                 // One pause is not a new rate.
                 let believed = step.min(self.interval_ticks.saturating_mul(5));
                 self.interval_ticks += (believed - self.interval_ticks) / 8;

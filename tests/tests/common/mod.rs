@@ -74,11 +74,11 @@ pub(crate) fn wait_for_element(page: &Page<'_>, state: &str) -> Result<()> {
 
 /// The one video's pictures keep coming, in order, and soon after they were taken.
 pub(crate) fn assert_live(page: &Page<'_>) -> Result<()> {
-    assert_live_within(page, SANE_LATENCY_MS)
+    assert_live_within(page, SANE_LATENCY_MS).map(drop)
 }
 
-/// As [`assert_live`], of an encoder that takes its time.
-pub(crate) fn assert_live_within(page: &Page<'_>, latency_ms: f64) -> Result<()> {
+/// As [`assert_live`], of an encoder that takes its time. Tells what share of the pictures is shown.
+pub(crate) fn assert_live_within(page: &Page<'_>, latency_ms: f64) -> Result<f64> {
     page.wait_for_pictures(1, 10)?;
     // Measured from here on: a start is allowed to be rough.
     page.reset_glass()?;
@@ -96,7 +96,7 @@ pub(crate) fn assert_live_within(page: &Page<'_>, latency_ms: f64) -> Result<()>
     let share = seen.samples.len() as f64 / sent.max(1.0);
     assert!(share > 0.5, "only {:.0} % of the pictures are shown", share * 100.0);
     assert_eq!((seen.width, seen.height), (640, 360));
-    Ok(())
+    Ok(share)
 }
 
 /// Around each picture that was older than the one before: when they were shown, and their clocks, in ms.

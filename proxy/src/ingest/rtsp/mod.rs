@@ -122,17 +122,7 @@ impl Session {
         let Kind::Video(video) = &mut track.kind else { return Ok(()) };
         let received = frame.end_ctx().received();
         let placed = place(&mut track.clock, frame.timestamp(), received, played);
-        let Some(picture) = video.picture(frame, placed.pts_ticks) else { return Ok(()) };
-        let frame = Frame {
-            track: track.index,
-            pts_ticks: placed.pts_ticks,
-            dts_ticks: picture.dts_ticks,
-            duration_ticks: None,
-            capture_time_us: placed.capture_time_us,
-            key_frame: picture.key_frame,
-            data: picture.data,
-        };
-        self.waiting.push_back(Event::Frame(frame, received));
+        video.take(track.index, frame, placed, received, &mut self.waiting);
         Ok(())
     }
 

@@ -1,0 +1,98 @@
+//! Pictures as real cameras send them by RTSP: B-frames, intra refresh, open GOPs, slices, fields, H.265.
+
+mod common;
+
+use anyhow::{Context, Result};
+use common::{PLAYER, assert_live_within, in_both_browsers, name, wait_for_element};
+use sightline_tests::browser::{Browser, Engine};
+use sightline_tests::camera::{Camera, Options};
+use sightline_tests::judge;
+use sightline_tests::proxy::Proxy;
+use sightline_tests::viewer::Viewer;
+use sightline_tests::wait;
+
+in_both_browsers![
+    b_frames_are_shown_in_order,
+    a_pyramid_of_b_frames_is_shown_in_order,
+    intra_refresh_starts_for_a_late_joiner_or_is_warned_of,
+    h265_plays_or_is_refused_by_name,
+];
+
+/// The share of pictures that must be seen.
+const NEARLY_ALL: f64 = 0.95;
+
+/// Somebody who comes late sees the camera's pictures in order, and soon nearly all of them.
+fn assert_shown(browser: &Browser, options: Options, latency_ms: f64, shot: &str) -> Result<()> {
+    let camera = Camera::start(options)?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let frames = || proxy.metric("sightline_frames_total", &[("stream", "cam")]).ok().flatten();
+    wait::until("90 pictures", || frames().filter(|count| *count >= 90.0))?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    let mut shares = vec![];
+    // A busy machine decodes in fits and starts: one span of three seconds must be good.
+    while shares.len() < 6 && shares.last().is_none_or(|share| *share <= NEARLY_ALL) {
+        shares.push(assert_live_within(&page, latency_ms)?);
+    }
+    page.screenshot(&name(browser, shot))?;
+    assert!(shares.last() > Some(&NEARLY_ALL), "too few of the pictures are shown: {shares:?}");
+    assert_eq!(page.errors()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn b_frames_are_shown_in_order(browser: &Browser) -> Result<()> {
+    assert_shown(browser, Options { b_frames: 2, ..Options::default() }, 900.0, "rtsp-b-frames")
+}
+
+fn a_pyramid_of_b_frames_is_shown_in_order(browser: &Browser) -> Result<()> {
+    let options = Options { b_frames: 3, encoder: "b-pyramid=true", ..Options::default() };
+    assert_shown(browser, options, 900.0, "rtsp-b-pyramid")
+}
+
+fn intra_refresh_starts_for_a_late_joiner_or_is_warned_of(browser: &Browser) -> Result<()> {
+    let options = Options { encoder: "intra-refresh=true", ..Options::default() };
+    if browser.engine() == Engine::Chromium {
+        return assert_shown(browser, options, 600.0, "rtsp-intra-refresh");
+    }
+    // Firefox begins anew at a recovery point after each picture, and shows none before the point's count is over.
+    let camera = Camera::start(options)?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let warned = wait::until("the warning", || {
+        let told = proxy.stream("cam").ok()?;
+        let code = told["warnings"].as_array()?.iter().find(|warning| warning["code"] == "intra_refresh")?;
+        Some(code["message"].as_str()?.to_owned())
+    })?;
+    assert!(warned.contains("Firefox"), "{warned}");
+    Ok(())
+}
+
+fn h265_plays_or_is_refused_by_name(browser: &Browser) -> Result<()> {
+    let options = Options { codec: "h265", ..Options::default() };
+    // Debian's Firefox decodes it, and its Chromium does not.
+    if browser.engine() == Engine::Firefox {
+        return assert_shown(browser, options, 600.0, "rtsp-h265");
+    }
+    let camera = Camera::start(options)?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/watch/cam"))?;
+    wait_for_element(&page, "error")?;
+    page.wait_for("the codec's name", "/H\\.265|hvc1/.test(__glass.text())")?;
+    page.screenshot(&name(browser, "rtsp-h265-refused")).map(drop)
+}
+
+/// ffmpeg decodes what comes of a camera without a complaint and frame for frame; gives the size it found.
+fn judged(options: Options, frames: usize) -> Result<(u64, u64)> {
+    let camera = Camera::start(options)?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let viewer = Viewer::watch_decoding(&proxy, "cam", &["hvc1.1.6.L63.90", "avc1"])?;
+    viewer.wait_fragments(frames)?;
+    let record = viewer.record();
+    let (epoch, ..) = record.tracks().context("no tracks")?;
+    let headers: Vec<_> = record.fragments(0).map(|fragment| fragment.header).collect();
+    for pair in headers.windows(2) {
+        assert!(pair[1].decode_time_ticks > pair[0].decode_time_ticks, "{pair:?}");
+    }
+    assert!(headers.iter().all(|header| header.composition_offset_ticks >= 0), "decoded after it is shown");
+    let verdict = judge::decode(&record.file(0, epoch))?;
+    assert_eq!((verdict.complaints.as_str(), verdict.frames), ("", headers.len() as u64));
+    Ok(verdict.size)
+}
