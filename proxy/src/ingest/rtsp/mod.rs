@@ -8,7 +8,9 @@ mod bounded;
 mod capture;
 mod clock;
 mod connect;
+mod describe;
 mod error;
+pub mod exchange;
 mod video;
 
 use std::{collections::VecDeque, time::Instant};
@@ -18,14 +20,16 @@ use retina::{
     codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame},
 };
 
+pub(in crate::ingest) use self::connect::Known;
 pub use self::connect::Offer;
 use self::{
     audio::Audio,
     bounded::Wait,
     clock::{Placed, TrackClock},
+    connect::{Carriage, Played},
     video::Video,
 };
-use super::Event;
+use super::{Event, camera::Target};
 use crate::{
     config::Source,
     hub::Fault,
@@ -41,6 +45,10 @@ pub(super) struct Session {
     announced: bool,
     waiting: VecDeque<Event>,
     played: Instant,
+    /// What came while it was being connected.
+    first: Option<CodecItem>,
+    carriage: Carriage,
+    server: Option<String>,
     /// The camera's address as it may be shown.
     source: Source,
 }
@@ -77,8 +85,11 @@ impl Session {
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
             announced: false,
             waiting: VecDeque::new(),
-            played: Instant::now(),
-            source: source.clone(),
+            played: at,
+            first,
+            carriage,
+            server,
+            source: target.source.clone(),
         };
         Ok((session, offers))
     }
@@ -92,7 +103,7 @@ impl Session {
             let item = match self.wait.next(&mut self.demuxed).await? {
                 Some(Ok(item)) => item,
                 Some(Err(error)) => return Err(error::ended(&error, &self.source)),
-                None => return Err(Fault { code: "closed", reason: "the camera ended the session".into() }),
+                None => return Err(error::closed()),
             };
             match item {
                 CodecItem::VideoFrame(frame) => {
@@ -106,6 +117,20 @@ impl Session {
         }
     }
 
+    /// How its packets come: `tcp`, `tls` or `udp`.
+    pub(super) fn transport(&self) -> &'static str {
+        match self.carriage {
+            Carriage::Udp => "udp",
+            Carriage::Tcp if self.source.uses_tls() => "tls",
+            Carriage::Tcp => "tcp",
+        }
+    }
+
+    /// What the camera's server calls itself, where it says.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
     /// What the sender reports of the video say of the camera's clock, for people.
     pub(super) fn clock_report(&self) -> String {
         let video = self.tracks.iter().flatten().find(|track| matches!(track.kind, Kind::Video(_)));
@@ -113,6 +138,9 @@ impl Session {
     }
 
     fn video(&mut self, frame: VideoFrame) -> Result<(), Fault> {
+        // What did not come may be the beginning of this very picture: retina leaves that open. No decoder is to begin
+        // with it then. In a connection nothing is lost but what the camera sent while it answered PLAY.
+        let damaged = frame.loss() > 0 && (self.announced || self.carriage == Carriage::Udp);
         if frame.loss() > 0 {
             self.waiting.push_back(Event::Lost(frame.loss()));
         }
@@ -128,7 +156,7 @@ impl Session {
         let Kind::Video(video) = &mut track.kind else { return Ok(()) };
         let received = frame.end_ctx().received();
         let placed = place(&mut track.clock, frame.timestamp(), received, played);
-        video.take(track.index, frame, placed, received, &mut self.waiting);
+        video.take(track.index, frame, damaged, placed, received, &mut self.waiting);
         Ok(())
     }
 

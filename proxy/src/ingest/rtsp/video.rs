@@ -43,6 +43,8 @@ pub(super) struct Video {
 #[derive(Debug)]
 struct Held {
     unit: Unit,
+    /// Its beginning may be missing: nothing begins here.
+    damaged: bool,
     placed: Placed,
     received: Instant,
 }
@@ -75,11 +77,13 @@ impl Video {
         Ok(track)
     }
 
-    /// Takes what retina gathered, as track `index` of the stream, and adds to `out` what comes of it.
+    /// Takes what retina gathered, as track `index` of the stream, and adds to `out` what comes of it. Where it is
+    /// `damaged` its beginning may be missing.
     pub(super) fn take(
         &mut self,
         index: usize,
         frame: VideoFrame,
+        damaged: bool,
         placed: Placed,
         received: Instant,
         out: &mut VecDeque<Event>,
@@ -105,9 +109,9 @@ impl Video {
             self.part(&unit, out);
             return;
         }
-        let next = Held { unit, placed, received };
+        let next = Held { unit, damaged, placed, received };
         let whole = if self.in_parts { self.held.replace(next) } else { Some(next) };
-        if let Some(Held { unit, placed, received }) = whole {
+        if let Some(Held { unit, damaged, placed, received }) = whole {
             let picture = self.pictures.place(unit, placed.pts_ticks);
             if picture.gradual && !std::mem::replace(&mut self.told_gradual, true) {
                 // It begins to decode anew whenever it has shown all there is, which is after each picture of a live
@@ -123,7 +127,7 @@ impl Video {
                 dts_ticks: picture.dts_ticks,
                 duration_ticks: None,
                 capture_time_us: placed.capture_time_us,
-                key_frame: picture.key_frame,
+                key_frame: picture.key_frame && !damaged,
                 data: picture.data,
             };
             out.push_back(Event::Frame(frame, received));
