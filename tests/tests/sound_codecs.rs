@@ -15,14 +15,16 @@ const SOURCE: &str = "aevalsrc=0.4*sin(2*PI*300*t)*sin(2*PI*2*t)+0.3*sin(2*PI*(2
     +0.9*gt(t\\,2)*sin(2*PI*700*t*t):d=4:s=";
 
 /// The same without saturation.
-const QUIET: &str = "aevalsrc=0.2*sin(2*PI*300*t)*sin(2*PI*2*t)+0.1*sin(2*PI*(200+900*t)*t)+0.1*(random(0)-0.5):d=4:s=";
+const QUIET: &str =
+    "aevalsrc=0.2*sin(2*PI*300*t)*sin(2*PI*2*t)+0.1*sin(2*PI*(200+900*t)*t)+0.1*(random(0)-0.5):d=4:s=";
 
 fn ffmpeg(arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
     let mut kept = tempfile::NamedTempFile::new()?;
     kept.write_all(input)?;
     let name = kept.path().to_string_lossy().into_owned();
     let arguments: Vec<_> = arguments.iter().map(|a| if *a == "INPUT" { name.as_str() } else { a }).collect();
-    let out = Command::new("ffmpeg").args(["-v", "error"]).args(arguments).output().context("cannot run ffmpeg")?;
+    let out =
+        Command::new("ffmpeg").args(["-v", "error"]).args(arguments).output().context("cannot run ffmpeg")?;
     ensure!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
     Ok(out.stdout)
 }
@@ -69,11 +71,18 @@ fn both(coding: Coding, rate: &str, encoder: &[&str], format: &str, reading: &[&
 #[test]
 fn g711_gives_the_samples_that_ffmpeg_gives() -> Result<()> {
     both(Coding::ALaw, "8000", &["-c:a", "pcm_alaw"], "alaw", &["-f", "alaw", "-ar", "8000", "-ac", "1"])?;
-    both(Coding::MuLaw, "8000", &["-c:a", "pcm_mulaw"], "mulaw", &["-f", "mulaw", "-ar", "8000", "-ac", "1"])?;
+    both(
+        Coding::MuLaw,
+        "8000",
+        &["-c:a", "pcm_mulaw"],
+        "mulaw",
+        &["-f", "mulaw", "-ar", "8000", "-ac", "1"],
+    )?;
     // And each octet there is.
     let octets: Vec<u8> = (0..=255).collect();
     for (coding, format) in [(Coding::ALaw, "alaw"), (Coding::MuLaw, "mulaw")] {
-        let theirs = ffmpeg(&["-f", format, "-ar", "8000", "-ac", "1", "-i", "INPUT", "-f", "s16le", "-"], &octets)?;
+        let theirs =
+            ffmpeg(&["-f", format, "-ar", "8000", "-ac", "1", "-i", "INPUT", "-f", "s16le", "-"], &octets)?;
         let mut ours = vec![];
         Decoder::new(coding).context("a coding")?.decode(&octets, &mut ours);
         assert_eq!(ours, samples(&theirs), "{format}");
@@ -109,9 +118,16 @@ fn g722_gives_the_samples_that_ffmpeg_gives() -> Result<()> {
 
 #[test]
 fn flac_gives_the_very_samples_back() -> Result<()> {
-    for (rate, channels) in
-        [(8_000, 1), (11_025, 1), (16_000, 1), (22_050, 2), (32_000, 1), (44_100, 2), (48_000, 1), (96_000, 2)]
-    {
+    for (rate, channels) in [
+        (8_000, 1),
+        (11_025, 1),
+        (16_000, 1),
+        (22_050, 2),
+        (32_000, 1),
+        (44_100, 2),
+        (48_000, 1),
+        (96_000, 2),
+    ] {
         let (rate_text, channels_text) = (rate.to_string(), channels.to_string());
         let source = format!("{SOURCE}{rate}");
         let pcm = ffmpeg(&["-f", "lavfi", "-i", &source, "-ac", &channels_text, "-f", "s16le", "-"], &[])?;
@@ -137,7 +153,10 @@ fn flac_gives_the_very_samples_back() -> Result<()> {
         }
         assert!(octets < whole * 2, "{rate}: {octets} octets of {}", whole * 2);
         let back = ffmpeg(&["-err_detect", "crccheck+explode", "-i", "INPUT", "-f", "s16le", "-"], &file)?;
-        assert!(samples(&back) == pcm[..whole], "{rate_text} Hz, {channels} channels: other samples came back");
+        assert!(
+            samples(&back) == pcm[..whole],
+            "{rate_text} Hz, {channels} channels: other samples came back"
+        );
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ pub enum Event {
     Frame(Frame, std::time::Instant),
     /// So many packets of video did not come.
     Lost(u16),
+    /// The camera's clock jumped, and the session's times go on without a jump.
+    Jumped,
     /// What the sender says it is, for people.
     Encoder(String),
     /// Something that is not as it should be, though pictures come: a code, and a sentence for the operator.

@@ -52,7 +52,7 @@ impl Encoder {
     /// An encoder of one or two channels of 16 bits.
     pub fn new(sample_rate: u32, channels: u16) -> Result<Self, Error> {
         let shape = Error::Shape { sample_rate, channels };
-        if !(7_000..=192_000).contains(&sample_rate) || !(1..=2).contains(&channels) {
+        if !(7_000..=96_000).contains(&sample_rate) || !(1..=2).contains(&channels) {
             return Err(shape);
         }
         let block_samples = sample_rate / BLOCKS_PER_S;
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_rate_that_cameras_have_is_packed_in_blocks_of_20_ms() {
-        for sample_rate in [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000] {
+        for sample_rate in [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000] {
             for channels in [1, 2] {
                 let mut encoder = Encoder::new(sample_rate, channels).expect("usual");
                 let samples = encoder.block_samples() as usize * usize::from(channels);
@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn what_no_browser_plays_is_refused() {
-        for (sample_rate, channels) in [(0, 1), (4_000, 1), (8_000, 0), (8_000, 3), (u32::MAX, 1)] {
+        for (sample_rate, channels) in
+            [(0, 1), (4_000, 1), (8_000, 0), (8_000, 3), (192_000, 1), (u32::MAX, 1)]
+        {
             assert!(Encoder::new(sample_rate, channels).is_err(), "{sample_rate} {channels}");
         }
     }

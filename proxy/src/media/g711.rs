@@ -1,7 +1,7 @@
 //! G.711 (ITU-T G.711): A-law and mu-law octets as RTP carries them (RFC 3551, 4.5.14), into 16-bit samples.
 
 /// One octet of A-law.
-pub fn a_law(octet: u8) -> i16 {
+pub(super) fn a_law(octet: u8) -> i16 {
     // Even bits are sent inverted (G.711, table 1a).
     let code = octet ^ 0x55;
     let segment = u32::from(code >> 4 & 7);
@@ -14,7 +14,7 @@ pub fn a_law(octet: u8) -> i16 {
 }
 
 /// One octet of mu-law.
-pub fn mu_law(octet: u8) -> i16 {
+pub(super) fn mu_law(octet: u8) -> i16 {
     const BIAS: i16 = 0x84;
     // All bits are sent inverted (G.711, table 2a).
     let code = !octet;

@@ -13,15 +13,13 @@ const QM6: [i32; 64] = [
     7192, 6576, 6000, 5456, 4944, 4464, 4008, 3576, 3168, 2776, 2400, 2032, 1688, 1360, 1040, 728, 432, 136,
     -432, -136,
 ];
-const QM4: [i32; 16] = [
-    0, -20456, -12896, -8968, -6288, -4240, -2584, -1200, 20456, 12896, 8968, 6288, 4240, 2584, 1200, 0,
-];
+const QM4: [i32; 16] =
+    [0, -20456, -12896, -8968, -6288, -4240, -2584, -1200, 20456, 12896, 8968, 6288, 4240, 2584, 1200, 0];
 /// That of the higher band.
 const QM2: [i32; 4] = [-7408, -1616, 7408, 1616];
 
 /// How the scale of the lower band changes, by four bits of its code.
-const WL: [i32; 16] =
-    [-60, 3042, 1198, 538, 334, 172, 58, -30, 3042, 1198, 538, 334, 172, 58, -30, -60];
+const WL: [i32; 16] = [-60, 3042, 1198, 538, 334, 172, 58, -30, 3042, 1198, 538, 334, 172, 58, -30, -60];
 /// That of the higher band.
 const WH: [i32; 4] = [798, -214, 798, -214];
 
@@ -96,7 +94,7 @@ impl Band {
 
 /// A decoder with what it remembers of the sound.
 #[derive(Debug)]
-pub struct Decoder {
+pub(super) struct Decoder {
     low: Band,
     high: Band,
     /// The last twelve sums and differences of the bands, oldest first.
@@ -112,7 +110,7 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Decodes a packet.
-    pub fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) {
+    pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) {
         for octet in packet {
             samples.extend(self.pair(*octet));
         }

@@ -63,7 +63,7 @@ impl Float {
 
 /// A decoder with what it remembers of the sound.
 #[derive(Debug)]
-pub struct Decoder {
+pub(super) struct Decoder {
     bits: u32,
     rate: &'static Rate,
     /// The predictor's coefficients and what they are multiplied by, newest first.
@@ -84,7 +84,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder for codewords of 2, 3, 4 or 5 bits: 16, 24, 32 or 40 kbit/s at 8,000 samples a second.
-    pub fn new(bits: u32) -> Option<Self> {
+    pub(super) fn new(bits: u32) -> Option<Self> {
         let rate = match bits {
             2 => &RATE_16,
             3 => &RATE_24,
@@ -110,7 +110,7 @@ impl Decoder {
     }
 
     /// Decodes the whole codewords of a packet; they begin anew with each packet.
-    pub fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) {
+    pub(super) fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) {
         let (mut held, mut held_bits) = (0u32, 0);
         for octet in packet {
             held |= u32::from(*octet) << held_bits;

@@ -18,6 +18,7 @@ pub mod nal;
 pub mod opus;
 pub mod pcm;
 pub mod sample_clock;
+pub mod sound;
 pub mod time;
 pub mod track;
 
