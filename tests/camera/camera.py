@@ -22,6 +22,8 @@ options.add_argument('--port', default='0', help='0: any free one')
 options.add_argument('--path', default='cam', help='the mount point; with --mounts N: PATH0, PATH1 ...')
 options.add_argument('--mounts', type=int, default=1, help='how many mount points')
 options.add_argument('--user', default='', help='NAME:PASSWORD, asked for with Digest')
+options.add_argument('--audio-from', type=float, default=0, metavar='S', help='sound begins so many seconds late')
+options.add_argument('--audio-pause', type=float, nargs=2, default=(0, 0), metavar='S', help='no sound from then to then')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
 args = options.parse_args()
 shown = scene.Scene(args)
@@ -35,11 +37,33 @@ video = (
     f'! video/x-h264,profile={"main" if args.bframes else "baseline"} '
     '! rtph264pay name=pay0 pt=96 config-interval=-1'
 )
+def audible(seconds):
+    """Whether there is sound so long after the start."""
+    pause_from, pause_to = args.audio_pause
+    return seconds >= args.audio_from and not pause_from <= seconds < pause_to
+
+
 # Sound comes from an appsrc too: a test source is seekable, and then PLAY with a Range fails with 503.
+def coded(rate, encoder):
+    """Sound at another rate than the scene's."""
+    return f'audioresample ! audio/x-raw,rate={rate} ! {encoder}'
+
+
+# avenc_g726 packs as ATM does (I.366.2); without force-aal2 the payloader turns that into RTP's own order.
+sounds = {
+    'aac': 'avenc_aac ! rtpmp4gpay name=pay1 pt=97',
+    'pcma': coded(8000, 'alawenc ! rtppcmapay name=pay1 pt=8'),
+    'pcmu': coded(8000, 'mulawenc ! rtppcmupay name=pay1 pt=0'),
+    'l16': 'audio/x-raw,format=S16BE ! rtpL16pay name=pay1 pt=97',
+    'g722': coded(16000, 'avenc_g722 ! rtpg722pay name=pay1 pt=9'),
+    'opus': 'opusenc ! rtpopuspay name=pay1 pt=97',
+    **{f'g726-{kbps}': coded(8000, f'avenc_g726 bitrate={kbps}000 ! rtpg726pay force-aal2=false name=pay1 pt=97')
+       for kbps in (16, 24, 32, 40)},
+}
 audio = (
     ' appsrc name=audio is-live=true do-timestamp=true format=time '
     f'caps=audio/x-raw,format=S16LE,layout=interleaved,channels=1,rate={scene.SAMPLE_RATE} '
-    '! audioconvert ! avenc_aac ! rtpmp4gpay name=pay1 pt=97'
+    f'! audioconvert ! {sounds[args.audio]}'
 ) if args.audio else ''
 
 
@@ -61,9 +85,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         sounds = element.get_by_name_recurse_up('audio')
 
         def tick(n):
-            pictures.emit('push-buffer', Gst.Buffer.new_wrapped(shown.picture(n)))
-            if sounds:
-                sounds.emit('push-buffer', Gst.Buffer.new_wrapped(shown.sound(n)))
+            # Both of one instant: painting takes a while.
+            clock = element.get_clock()
+            instant = clock.get_time() - element.get_base_time() if clock else Gst.CLOCK_TIME_NONE
+            for source, data in ((pictures, shown.picture(n)), (sounds if audible(n / args.fps) else None, shown.sound(n))):
+                if source:
+                    buffer = Gst.Buffer.new_wrapped(data)
+                    buffer.pts = instant
+                    source.emit('push-buffer', buffer)
 
         ticker = scene.Ticker(args.fps, tick)
         media.connect('unprepared', lambda *_: ticker.stop())

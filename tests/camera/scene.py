@@ -34,7 +34,8 @@ def encoding(options):
     options.add_argument('--gop', type=int, default=50, help='frames from key frame to key frame')
     options.add_argument('--kbps', type=int, default=1500)
     options.add_argument('--bframes', type=int, default=0)
-    options.add_argument('--audio', action='store_true', help='AAC: a hum, and a beep with each second')
+    options.add_argument('--audio', nargs='?', const='aac', default='', metavar='CODEC',
+                         help='a hum, and a beep with each second; AAC unless another codec is named')
     return options
 
 

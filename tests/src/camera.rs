@@ -25,8 +25,14 @@ pub struct Options {
     pub b_frames: u32,
     /// Whether the pictures are noise, which uses up all of `kbps`.
     pub noise: bool,
-    /// Whether there is sound (AAC).
+    /// Whether there is sound.
     pub audio: bool,
+    /// What codes it, by its name in SDP; AAC is `aac`.
+    pub audio_codec: &'static str,
+    /// Sound begins so many seconds late.
+    pub audio_from_s: f64,
+    /// There is no sound from then to then, in seconds.
+    pub audio_pause_s: (f64, f64),
     /// Name and password it asks for.
     pub user: Option<(String, String)>,
 }
@@ -43,6 +49,9 @@ impl Default for Options {
             b_frames: 0,
             noise: false,
             audio: false,
+            audio_codec: "aac",
+            audio_from_s: 0.0,
+            audio_pause_s: (0.0, 0.0),
             user: None,
         }
     }
@@ -123,7 +132,10 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
         command.arg("--noise");
     }
     if options.audio {
-        command.arg("--audio");
+        command.arg(format!("--audio={}", options.audio_codec));
+        command.arg(format!("--audio-from={}", options.audio_from_s));
+        let (from_s, to_s) = options.audio_pause_s;
+        command.arg("--audio-pause").args([from_s, to_s].map(|s| s.to_string()));
     }
     let mut process = Process::start(&mut command)?;
     let port = process.wait_for_line("the camera's address", |line| {
