@@ -25,6 +25,8 @@ options.add_argument('--path', default='cam', help='the mount point; with --moun
 options.add_argument('--mounts', type=int, default=1, help='how many mount points')
 options.add_argument('--user', default='', help='NAME:PASSWORD')
 options.add_argument('--codec', choices=['h264', 'h265'], default='h264')
+options.add_argument('--offers', default='', metavar='LIST',
+                     help='a mount point each, in place of --codec and --audio: PATH/h264 PATH/h265+aac ...')
 options.add_argument('--encoder', default='', help='more properties of x264enc or x265enc')
 options.add_argument('--auth', default='digest', choices=METHODS, help='how they are asked for')
 options.add_argument('--transport', choices=TRANSPORTS, help='the only one it agrees to [default: both]')
@@ -32,48 +34,86 @@ options.add_argument('--tls', nargs=2, metavar=('CERT', 'KEY'), help='RTSPS, wit
 options.add_argument('--address', default='127.0.0.1')
 options.add_argument('--session-timeout', type=int, default=60, help='seconds until a session without a word is ended')
 options.add_argument('--slices', type=int, default=1, help='of each picture')
+options.add_argument('--audio-from', type=float, default=0, metavar='S', help='sound begins so many seconds late')
+options.add_argument('--audio-pause', type=float, nargs=2, default=(0, 0), metavar='S', help='no sound from then to then')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
 args = options.parse_args()
 shown = scene.Scene(args)
 
-# sliced-threads=false: else each slice is a NAL unit of its own and one picture looks like several.
-if args.codec == 'h264':
-    encoder = (
-        'x264enc tune=zerolatency speed-preset=ultrafast sliced-threads=false threads=1 '
-        f'bitrate={args.kbps} key-int-max={args.gop} bframes={args.bframes} byte-stream=true {args.encoder} '
-        f'! video/x-h264,profile={"main" if args.bframes or "interlaced" in args.encoder else "baseline"} '
-        '! rtph264pay name=pay0 pt=96 config-interval=-1'
+
+
+def picture(codec):
+    """What makes, codes and packs the picture."""
+    # sliced-threads=false: else each slice is a NAL unit of its own and one picture looks like several.
+    if codec == 'h264':
+        encoder = (
+            'x264enc tune=zerolatency speed-preset=ultrafast sliced-threads=false threads=1 '
+            f'bitrate={args.kbps} key-int-max={args.gop} bframes={args.bframes} byte-stream=true {args.encoder} '
+            + (f'option-string=slices={args.slices} ' if args.slices > 1 else '') +
+            f'! video/x-h264,profile={"main" if args.bframes or "interlaced" in args.encoder else "baseline"} '
+            '! rtph264pay name=pay0 pt=96 config-interval=-1'
+        )
+    else:
+        # Its zero latency would rule B-frames out.
+        tune = 'option-string=pools=none:frame-threads=1:rc-lookahead=0' if args.bframes else 'tune=zerolatency'
+        encoder = (
+            f'x265enc {tune} speed-preset=ultrafast bitrate={args.kbps} key-int-max={args.gop} {args.encoder} '
+            '! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1'
+        )
+    return (
+        'appsrc name=video is-live=true do-timestamp=true format=time block=false max-bytes=2000000 '
+        f'caps=video/x-raw,format=NV12,width={shown.width},height={shown.height},framerate={args.fps}/1 '
+        f'! videoconvert n-threads=1 ! {encoder}'
     )
-else:
-    # Its zero latency would rule B-frames out.
-    tune = 'option-string=pools=none:frame-threads=1:rc-lookahead=0' if args.bframes else 'tune=zerolatency'
-    encoder = (
-        f'x265enc {tune} speed-preset=ultrafast bitrate={args.kbps} key-int-max={args.gop} {args.encoder} '
-        '! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1'
+
+
+def coded(rate, encoder):
+    """Sound at another rate than the scene's."""
+    return f'audioresample ! audio/x-raw,rate={rate} ! {encoder}'
+
+
+# avenc_g726 packs as ATM does (I.366.2); without force-aal2 the payloader turns that into RTP's own order.
+SOUNDS = {
+    'aac': 'avenc_aac ! rtpmp4gpay name=pay1 pt=97',
+    'pcma': coded(8000, 'alawenc ! rtppcmapay name=pay1 pt=8'),
+    'pcmu': coded(8000, 'mulawenc ! rtppcmupay name=pay1 pt=0'),
+    'l16': 'audio/x-raw,format=S16BE ! rtpL16pay name=pay1 pt=97',
+    'g722': coded(16000, 'avenc_g722 ! rtpg722pay name=pay1 pt=9'),
+    'opus': 'opusenc ! rtpopuspay name=pay1 pt=97',
+    **{f'g726-{kbps}': coded(8000, f'avenc_g726 bitrate={kbps}000 ! rtpg726pay force-aal2=false name=pay1 pt=97')
+       for kbps in (16, 24, 32, 40)},
+}
+
+
+def sound(codec):
+    """The same of the sound, if there is to be any. From an appsrc too: a test source is seekable, and then PLAY with a
+    Range fails with 503."""
+    if not codec:
+        return ''
+    return (
+        ' appsrc name=audio is-live=true do-timestamp=true format=time '
+        f'caps=audio/x-raw,format=S16LE,layout=interleaved,channels=1,rate={scene.SAMPLE_RATE} '
+        f'! audioconvert ! {SOUNDS[codec]}'
     )
-video = (
-    'appsrc name=video is-live=true do-timestamp=true format=time block=false max-bytes=2000000 '
-    f'caps=video/x-raw,format=NV12,width={shown.width},height={shown.height},framerate={args.fps}/1 '
-    f'! videoconvert n-threads=1 ! {encoder}'
-)
-# Sound comes from an appsrc too: a test source is seekable, and then PLAY with a Range fails with 503.
-audio = (
-    ' appsrc name=audio is-live=true do-timestamp=true format=time '
-    f'caps=audio/x-raw,format=S16LE,layout=interleaved,channels=1,rate={scene.SAMPLE_RATE} '
-    '! audioconvert ! avenc_aac ! rtpmp4gpay name=pay1 pt=97'
-) if args.audio else ''
+
+
+def audible(seconds):
+    """Whether there is sound so long after the start."""
+    pause_from, pause_to = args.audio_pause
+    return seconds >= args.audio_from and not pause_from <= seconds < pause_to
 
 
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One mount point; everybody who asks for it gets the same encoder's stream."""
 
-    def __init__(self):
+    def __init__(self, codec, audio):
         super().__init__()
+        self.codec, self.audio = codec, audio
         self.set_shared(True)
         self.set_latency(0)
 
     def do_create_element(self, _url):
-        return Gst.parse_launch(f'( {video}{audio} )')
+        return Gst.parse_launch(f'( {picture(self.codec)}{sound(self.audio)} )')
 
     def do_configure(self, media):
         media.set_reusable(True)
@@ -84,9 +124,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         sounds = element.get_by_name_recurse_up('audio')
 
         def tick(n):
-            scene.push(pictures, shown.picture(n))
-            if sounds:
-                scene.push(sounds, shown.sound(n))
+            if not scene.plays(pictures):
+                return
+            # Both of one instant: painting takes a while.
+            clock = element.get_clock()
+            instant = clock.get_time() - element.get_base_time() if clock else Gst.CLOCK_TIME_NONE
+            for source, data in ((pictures, shown.picture(n)), (sounds if audible(n / args.fps) else None, shown.sound(n))):
+                if source:
+                    scene.push(source, data, instant)
 
         ticker = scene.Ticker(args.fps, tick)
         media.connect('unprepared', lambda *_: ticker.stop())
@@ -118,14 +163,17 @@ def limit(_server, client):
 
 server.connect('client-connected', limit)
 GLib.timeout_add(500, lambda: server.get_session_pool().cleanup() >= 0)
-for i in range(args.mounts):
-    factory = Factory()
+if args.offers:
+    mounts = {f'{args.path}/{offer}': Factory(*(offer + '+').split('+')[:2]) for offer in args.offers.split(',')}
+else:
+    mounts = {f'{args.path}{i if args.mounts > 1 else ""}': Factory(args.codec, args.audio) for i in range(args.mounts)}
+for path, factory in mounts.items():
     if args.user or args.tls:
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role('viewer', 'media.factory.access', True)
         permissions.add_permission_for_role('viewer', 'media.factory.construct', True)
         factory.set_permissions(permissions)
-    server.get_mount_points().add_factory(f'/{args.path}{i if args.mounts > 1 else ""}', factory)
+    server.get_mount_points().add_factory(f'/{path}', factory)
 if not server.attach(None):
     raise SystemExit(f'cannot listen on {args.address}:{args.port}')
 scheme, host = 'rtsps' if args.tls else 'rtsp', f'[{args.address}]' if ':' in args.address else args.address

@@ -53,6 +53,8 @@ pictures, sounds = pipeline.get_by_name('video'), pipeline.get_by_name('audio')
 
 
 def tick(n):
+    if not scene.plays(pictures) or sounds and not scene.plays(sounds):
+        return
     scene.push(pictures, shown.picture(n))
     if sounds:
         scene.push(sounds, shown.sound(n))

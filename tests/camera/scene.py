@@ -34,7 +34,8 @@ def encoding(options):
     options.add_argument('--gop', type=int, default=50, help='frames from key frame to key frame')
     options.add_argument('--kbps', type=int, default=1500)
     options.add_argument('--bframes', type=int, default=0)
-    options.add_argument('--audio', action='store_true', help='AAC: a hum, and a beep with each second')
+    options.add_argument('--audio', nargs='?', const='aac', default='', metavar='CODEC',
+                         help='a hum, and a beep with each second; AAC unless another codec is named')
     return options
 
 
@@ -91,15 +92,23 @@ class Scene:
         return (source[at:at + count] + source[:max(0, at + count - SAMPLE_RATE)]).tobytes()
 
 
-def push(source, data):
-    """Gives an appsrc its next buffer, if it plays.
+def plays(source):
+    """Whether an appsrc plays.
 
-    Before that it has no base time: the buffer would be stamped with the time since boot, and a sink that keeps time would
-    hold it, and all behind it, for as long.
+    Before that it has no base time: what it is given would be stamped with the time since boot, and a sink that keeps time
+    would hold it, and all behind it, for as long.
     """
     from gi.repository import Gst
-    if source.get_state(0)[1] == Gst.State.PLAYING:
-        source.emit('push-buffer', Gst.Buffer.new_wrapped(data))
+    return source.get_state(0)[1] == Gst.State.PLAYING
+
+
+def push(source, data, pts=None):
+    """Gives an appsrc its next buffer; without a time, of now."""
+    from gi.repository import Gst
+    buffer = Gst.Buffer.new_wrapped(data)
+    if pts is not None:
+        buffer.pts = pts
+    source.emit('push-buffer', buffer)
 
 
 class Ticker:

@@ -26,12 +26,20 @@ pub struct Options {
     pub b_frames: u32,
     /// Whether the pictures are noise, which uses up all of `kbps`.
     pub noise: bool,
-    /// Whether there is sound (AAC).
+    /// Whether there is sound.
     pub audio: bool,
     /// `h264` or `h265`.
     pub codec: &'static str,
+    /// A mount point each behind `path`, in place of `codec` and `audio`: `h264`, `h265+aac` …
+    pub offers: &'static [&'static str],
     /// More properties of the encoder: x264enc, x265enc.
     pub encoder: &'static str,
+    /// What codes it, by its name in SDP; AAC is `aac`.
+    pub audio_codec: &'static str,
+    /// Sound begins so many seconds late.
+    pub audio_from_s: f64,
+    /// There is no sound from then to then, in seconds.
+    pub audio_pause_s: (f64, f64),
     /// Name and password it asks for.
     pub user: Option<(String, String)>,
     /// How it asks for them: `basic` or `digest`.
@@ -61,7 +69,11 @@ impl Default for Options {
             noise: false,
             audio: false,
             codec: "h264",
+            offers: &[],
             encoder: "",
+            audio_codec: "aac",
+            audio_from_s: 0.0,
+            audio_pause_s: (0.0, 0.0),
             user: None,
             auth: "digest",
             transport: None,
@@ -149,6 +161,7 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     option("kbps", options.kbps.to_string());
     option("bframes", options.b_frames.to_string());
     option("codec", options.codec.to_owned());
+    option("offers", options.offers.join(","));
     option("encoder", options.encoder.to_owned());
     option("address", options.address.to_owned());
     option("session-timeout", options.session_timeout_s.to_string());
@@ -167,7 +180,10 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
         command.arg("--noise");
     }
     if options.audio {
-        command.arg("--audio");
+        command.arg(format!("--audio={}", options.audio_codec));
+        command.arg(format!("--audio-from={}", options.audio_from_s));
+        let (from_s, to_s) = options.audio_pause_s;
+        command.arg("--audio-pause").args([from_s, to_s].map(|s| s.to_string()));
     }
     let mut process = Process::start(&mut command)?;
     let port = process.wait_for_line("the camera's address", |line| {

@@ -275,7 +275,11 @@ impl Viewer {
         {
             let error = ServerMessage::Error {
                 code: ErrorCode::UnsupportedCodec,
-                message: format!("this viewer cannot decode the camera's {}", video.codec),
+                message: format!(
+                    "this browser cannot decode the camera's {} ({}): try another browser, or set the camera to H.264",
+                    video.coding.name(),
+                    video.codec
+                ),
                 retryable: false,
                 stream: Some(stream.name.to_string()),
             };

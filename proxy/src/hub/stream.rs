@@ -506,6 +506,11 @@ impl Publisher {
         }
     }
 
+    /// Says that the camera's clock jumped.
+    pub fn jumped(&self) {
+        self.update(|shared| shared.counts.clock_jumps += 1);
+    }
+
     /// Says that `packets` of the camera did not come: nothing is passed on until the next key frame, for a picture
     /// decoded without them would be smeared.
     pub fn lost(&self, packets: u16) {

@@ -62,6 +62,7 @@ impl<From: Display> Feed<'_, From> {
                 }
                 Ok(Err(fault)) => return fault,
                 Ok(Ok(Event::Lost(packets))) => publisher.lost(packets),
+                Ok(Ok(Event::Jumped)) => publisher.jumped(),
                 Ok(Ok(Event::Encoder(name))) => publisher.encoder(name),
                 Ok(Ok(Event::Warning(code, message))) => warn(code, message),
                 Ok(Ok(Event::Tracks(tracks))) => {

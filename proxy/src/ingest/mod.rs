@@ -47,6 +47,8 @@ pub enum Event {
     Frame(Frame, std::time::Instant),
     /// So many packets of video did not come.
     Lost(u16),
+    /// The camera's clock jumped, and the session's times go on without a jump.
+    Jumped,
     /// What the sender says it is, for people.
     Encoder(String),
     /// Something that is not as it should be, though pictures come: a code, and a sentence for the operator.
@@ -144,23 +146,10 @@ impl Job {
     }
 
     /// One session of the camera, from connecting to what ended it.
-<<<<<<< HEAD
-    async fn session(&self, pictures: &mut Option<Pictures>) -> Fault {
-        let connecting = Camera::connect(&self.source, self.trust.as_deref());
-        let mut session = match timeout(self.connect_timeout, connecting).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(fault)) => return fault,
-            Err(_) => {
-                let limit_ms = self.connect_timeout.as_millis();
-                let reason = format!("{} did not answer within {limit_ms} ms", self.source);
-                return Fault { code: "connect_failed", reason };
-            }
-=======
     async fn session(&self, target: &mut Target, pictures: &mut Option<Pictures>) -> Fault {
         let mut session = match Camera::connect(target).await {
             Ok(session) => session,
             Err(fault) => return fault,
->>>>>>> work-c
         };
         let publisher = self.stream.publish();
         publisher.transport(session.transport());

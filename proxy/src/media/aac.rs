@@ -11,6 +11,9 @@ const SAMPLE_RATES: [u32; 13] =
 /// The object type whose frames are half as long.
 const ER_AAC_LD: u32 = 23;
 
+/// The object type of nearly all AAC.
+const AAC_LC: u32 = 2;
+
 /// Why an `AudioSpecificConfig` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,6 +33,8 @@ pub enum Error {
 /// What is read of an `AudioSpecificConfig`.
 struct Config {
     object_type: u32,
+    /// The object type of the core coder; that and `object_type` differ with SBR.
+    core: u32,
     sample_rate: u32,
     channels: u16,
     samples_per_frame: u32,
@@ -51,6 +56,47 @@ pub fn track(config: &[u8]) -> Result<Track, Error> {
 /// How many ticks each frame lasts.
 pub fn samples_per_frame(config: &[u8]) -> Result<u32, Error> {
     read(config).map(|config| config.samples_per_frame)
+}
+
+/// A frame of silence: no spectrum at all (ISO/IEC 14496-3, tables 4.3 to 4.50). Nothing for codings other than AAC-LC and
+/// those on top of it.
+pub fn silence(config: &[u8]) -> Option<Bytes> {
+    /// Syntactic elements: a channel alone, two channels, one for low frequencies only, and the end.
+    const SINGLE: u64 = 0;
+    const PAIR: u64 = 1;
+    const LOW: u64 = 3;
+    const END: u64 = 7;
+    let Config { core: AAC_LC, channels, .. } = read(config).ok()? else { return None };
+    let elements: &[u64] = match channels {
+        1 => &[SINGLE],
+        2 => &[PAIR],
+        3 => &[SINGLE, PAIR],
+        4 => &[SINGLE, PAIR, SINGLE],
+        5 => &[SINGLE, PAIR, PAIR],
+        6 => &[SINGLE, PAIR, PAIR, LOW],
+        _ => &[SINGLE, PAIR, PAIR, PAIR, LOW],
+    };
+    let mut bits = Vec::new();
+    let mut write = |count: u32, value: u64| bits.extend((0..count).rev().map(|i| value >> i & 1 == 1));
+    let mut tags = [0; 4];
+    for &element in elements {
+        write(3, element);
+        let tag = &mut tags[element as usize];
+        write(4, *tag); // element_instance_tag
+        *tag += 1;
+        if element == PAIR {
+            write(1, 1); // common_window
+            write(11, 0); // ics_info: a long window with no scale factor bands
+            write(2, 0); // ms_mask_present
+            write(2 * (8 + 3), 0); // for each: global_gain; no pulses, no noise shaping, no gain control
+        } else {
+            write(8 + 11 + 3, 0);
+        }
+    }
+    write(3, END);
+    let octet =
+        |bits: &[bool]| bits.iter().zip((0..8).rev()).fold(0, |octet, (bit, i)| octet | u8::from(*bit) << i);
+    Some(bits.chunks(8).map(octet).collect::<Vec<u8>>().into())
 }
 
 fn read(config: &[u8]) -> Result<Config, Error> {
@@ -91,7 +137,7 @@ fn read(config: &[u8]) -> Result<Config, Error> {
         (_, false) => 1024,
         (_, true) => 960,
     };
-    Ok(Config { object_type, sample_rate, channels, samples_per_frame })
+    Ok(Config { object_type, core, sample_rate, channels, samples_per_frame })
 }
 
 #[cfg(test)]
@@ -133,7 +179,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_config_makes_the_parser_panic(config: Vec<u8>) {
-            let _ = (track(&config), samples_per_frame(&config));
+            let _ = (track(&config), samples_per_frame(&config), silence(&config));
         }
     }
 }

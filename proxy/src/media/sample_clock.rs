@@ -38,6 +38,12 @@ impl SampleClock {
         Self { timescale, next_ticks: None, astray: 0 }
     }
 
+    /// The next packet stands where its sender says: what came before is known to have ended early.
+    pub fn resync(&mut self) {
+        self.next_ticks = None;
+        self.astray = 0;
+    }
+
     /// The time, in ticks, of the next packet: sent with `sender_us`, lasting `duration_ticks`.
     pub fn place(&mut self, sender_us: i64, duration_ticks: u32) -> i64 {
         let said = us_to_ticks(sender_us, self.timescale);
@@ -88,6 +94,14 @@ mod tests {
         assert_eq!(clock.place(500_000, 1024), 24_000);
         assert_eq!(clock.place(521_000, 1024), 25_024);
         assert_eq!(clock.place(100_000, 1024), 4_800, "and so is a step back");
+    }
+
+    #[test]
+    fn a_known_loss_is_followed_at_once() {
+        let mut clock = SampleClock::new(48_000);
+        clock.place(0, 1024);
+        clock.resync();
+        assert_eq!(clock.place(42_000, 1024), 2_016);
     }
 
     #[test]

@@ -34,6 +34,20 @@ pub enum Coding {
     Flac,
 }
 
+impl Coding {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::H265 => "H.265",
+            Self::Av1 => "AV1",
+            Self::Aac => "AAC",
+            Self::Opus => "Opus",
+            Self::Flac => "FLAC",
+        }
+    }
+}
+
 /// The kinds of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {

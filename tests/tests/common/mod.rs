@@ -31,6 +31,7 @@ pub(crate) fn with(
     test(browser.as_ref().context("was just launched")?)
 }
 
+#[allow(unused_macros)]
 macro_rules! in_both_browsers {
     ($($test:ident),* $(,)?) => {
         mod chromium {
@@ -57,6 +58,7 @@ macro_rules! in_both_browsers {
         }
     };
 }
+#[allow(unused_imports)]
 pub(crate) use in_both_browsers;
 
 /// A name for a screenshot.

@@ -1,10 +1,13 @@
 //! A session of an RTSP camera, by way of retina.
 //!
-//! [`connect`] makes it, [`bounded`] waits for it, [`video`] and [`audio`] make frames of what comes, [`clock`] says when they are to be shown.
+//! [`connect`] makes it, [`bounded`] waits for it, [`video`] and [`audio`] make frames of what comes, [`clock`] says when they
+//! are to be shown.
 //! retina has no time-outs of its own; the loop in `ingest` wraps every step.
 
+mod alignment;
 mod audio;
 mod bounded;
+mod bridge;
 mod capture;
 mod clock;
 mod connect;
@@ -23,9 +26,10 @@ use retina::{
 pub(in crate::ingest) use self::connect::Known;
 pub use self::connect::Offer;
 use self::{
+    alignment::{Alignment, Side},
     audio::Audio,
     bounded::Wait,
-    clock::{Placed, TrackClock},
+    clock::{Arrival, Begins, TrackClock},
     connect::{Carriage, Played},
     video::Video,
 };
@@ -33,7 +37,7 @@ use super::{Event, camera::Target};
 use crate::{
     config::Source,
     hub::Fault,
-    media::{Frame, Track},
+    media::{Frame, Track, sound::Unit, time},
 };
 
 /// One session, from PLAY on.
@@ -42,6 +46,7 @@ pub(super) struct Session {
     wait: Wait,
     /// For each of the camera's streams that was set up, its track.
     tracks: Vec<Option<SessionTrack>>,
+    alignment: Alignment,
     announced: bool,
     waiting: VecDeque<Event>,
     played: Instant,
@@ -69,8 +74,9 @@ enum Kind {
 
 impl Session {
     /// Connects and asks the camera to play. Tells what it offers, too.
-    pub(super) async fn connect(source: &Source) -> Result<(Self, Vec<Offer>), Fault> {
-        let (demuxed, offers) = bounded::connecting(connect::play(source)).await?;
+    pub(super) async fn connect(target: &mut Target) -> Result<(Self, Vec<Offer>), Fault> {
+        let Played { demuxed, offers, carriage, at, first, server } =
+            bounded::connecting(connect::play(target)).await?;
         let track = |offer: &Offer| SessionTrack {
             index: 0,
             clock: TrackClock::new(offer.clock_rate_hz),
@@ -79,12 +85,14 @@ impl Session {
                 _ => Kind::Audio(Audio::new(offer)),
             },
         };
+        let unplayed = audio::unplayed(&offers).map(|text| Event::Warning("unsupported_audio", text));
         let session = Self {
             demuxed,
             wait: Wait::new("closed"),
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
+            alignment: Alignment::default(),
             announced: false,
-            waiting: VecDeque::new(),
+            waiting: unplayed.into_iter().collect(),
             played: at,
             first,
             carriage,
@@ -100,7 +108,11 @@ impl Session {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
             }
-            let item = match self.wait.next(&mut self.demuxed).await? {
+            let next = match self.first.take() {
+                Some(item) => Some(Ok(item)),
+                None => self.wait.next(&mut self.demuxed).await?,
+            };
+            let item = match next {
                 Some(Ok(item)) => item,
                 Some(Err(error)) => return Err(error::ended(&error, &self.source)),
                 None => return Err(error::closed()),
@@ -155,9 +167,31 @@ impl Session {
         };
         let Kind::Video(video) = &mut track.kind else { return Ok(()) };
         let received = frame.end_ctx().received();
-        let placed = place(&mut track.clock, frame.timestamp(), received, played);
+        let placed = track.clock.place(frame.timestamp(), 0, arrival(received, played));
+        let capture_time_us = placed.capture_time_us;
+        let pts_us = time::ticks_to_us(placed.pts_ticks, track.clock.timescale());
+        if let Some(begins) = placed.begins {
+            self.alignment.begin(Side::Video, begins == Begins::RtpInfo);
+            self.waiting.extend((begins == Begins::Jumped).then_some(Event::Jumped));
+        }
+        let moved = self.alignment.arrived(Side::Video, placed.delay_us, since(received, played));
         video.take(track.index, frame, damaged, placed, received, &mut self.waiting);
+        self.sound_for(pts_us, capture_time_us, received, moved);
         Ok(())
+    }
+
+    /// Lets the sound know of a picture, so that it never keeps that waiting.
+    fn sound_for(&mut self, pts_us: i64, capture_time_us: i64, received: Instant, moved: bool) {
+        for track in self.tracks.iter_mut().flatten() {
+            let Kind::Audio(audio) = &mut track.kind else { continue };
+            if moved {
+                audio.resync();
+            }
+            let units = audio.picture(pts_us);
+            self.waiting.extend(
+                units.into_iter().map(|unit| unit_event(unit, track.index, capture_time_us, received)),
+            );
+        }
     }
 
     fn audio(&mut self, frame: &AudioFrame) {
@@ -168,27 +202,38 @@ impl Session {
         let Some(track) = self.tracks.get_mut(frame.stream_id()).and_then(Option::as_mut) else { return };
         let Kind::Audio(audio) = &mut track.kind else { return };
         let received = frame.ctx().received();
-        let placed = place(&mut track.clock, frame.timestamp(), received, self.played);
-        for sound in audio.sounds(frame, placed.pts_ticks) {
-            let frame = Frame {
-                track: track.index,
-                pts_ticks: sound.pts_ticks,
-                dts_ticks: None,
-                duration_ticks: Some(sound.duration_ticks),
-                capture_time_us: placed.capture_time_us,
-                key_frame: true,
-                data: sound.data,
-            };
-            self.waiting.push_back(Event::Frame(frame, received));
+        let placed =
+            track.clock.place(frame.timestamp(), frame.frame_length().get(), arrival(received, self.played));
+        if let Some(begins) = placed.begins {
+            self.alignment.begin(Side::Audio, begins == Begins::RtpInfo);
         }
+        let moved = self.alignment.arrived(Side::Audio, placed.delay_us, since(received, self.played));
+        if moved || placed.begins.is_some() {
+            audio.resync();
+        }
+        let shift_ticks = time::us_to_ticks(self.alignment.shift_us(), track.clock.timescale());
+        let units = audio.packet(frame, placed.pts_ticks.saturating_add(shift_ticks));
+        let (index, capture_time_us) = (track.index, placed.capture_time_us);
+        self.waiting.extend(units.into_iter().map(|unit| unit_event(unit, index, capture_time_us, received)));
     }
 
     fn report(&mut self, compound: &retina::rtcp::ReceivedCompoundPacket) {
         let Some(timestamp) = compound.rtp_timestamp() else { return };
         let report = compound.pkts().next().and_then(|packet| packet.as_sender_report().ok().flatten());
         let track = self.tracks.get_mut(compound.stream_id()).and_then(Option::as_mut);
-        if let (Some(report), Some(track)) = (report, track) {
-            track.clock.report(timestamp.timestamp(), report.ntp_timestamp().0);
+        let (Some(report), Some(track)) = (report, track) else { return };
+        let Some(zero_us) = track.clock.report(timestamp, report.ntp_timestamp().0) else { return };
+        let side = match track.kind {
+            Kind::Video(_) => Side::Video,
+            Kind::Audio(_) => Side::Audio,
+        };
+        if self.alignment.report(side, zero_us) {
+            tracing::debug!(camera = %self.source, shift_us = self.alignment.shift_us(), "sound aligned by sender reports");
+            for track in self.tracks.iter_mut().flatten() {
+                if let Kind::Audio(audio) = &mut track.kind {
+                    audio.resync();
+                }
+            }
         }
     }
 
@@ -211,7 +256,10 @@ impl Session {
                         _ => None,
                     };
                     audio.track(parameters).map_err(|error| {
-                        tracing::warn!(%error, "the camera's sound cannot be used; the picture goes on without it");
+                        let text = format!(
+                            "the camera's sound cannot be used, and the picture goes on without it: {error}"
+                        );
+                        self.waiting.push_back(Event::Warning("bad_audio_config", text));
                     }).ok()
                 }
             };
@@ -227,12 +275,26 @@ impl Session {
     }
 }
 
-/// Places a frame of this media time, which arrived when `received` says.
-fn place(clock: &mut TrackClock, timestamp: retina::Timestamp, received: Instant, played: Instant) -> Placed {
-    let since_play = received.saturating_duration_since(played);
-    let since_play_us = i64::try_from(since_play.as_micros()).unwrap_or(i64::MAX);
+/// When a frame arrived that was received at `received`.
+fn arrival(received: Instant, played: Instant) -> Arrival {
     // This machine's clock as it is now: it may have been set since PLAY.
     let age_us = i64::try_from(received.elapsed().as_micros()).unwrap_or(0);
-    let received_unix_us = crate::hub::unix_time_us() - age_us;
-    clock.place(timestamp, since_play_us, received_unix_us)
+    Arrival { since_play_us: since(received, played), unix_us: crate::hub::unix_time_us() - age_us }
+}
+
+fn since(received: Instant, played: Instant) -> i64 {
+    i64::try_from(received.saturating_duration_since(played).as_micros()).unwrap_or(i64::MAX)
+}
+
+fn unit_event(unit: Unit, track: usize, capture_time_us: i64, received: Instant) -> Event {
+    let frame = Frame {
+        track,
+        pts_ticks: unit.pts_ticks,
+        dts_ticks: None,
+        duration_ticks: Some(unit.duration_ticks),
+        capture_time_us,
+        key_frame: true,
+        data: unit.data,
+    };
+    Event::Frame(frame, received)
 }

@@ -1,0 +1,222 @@
+//! What is in the field, each with each: codecs of picture and sound, transports, ways to ask for a password, with and without
+//! TLS. Every stream is read as a viewer reads it, and shown in both browsers: it plays there, or the page says why not.
+
+mod common;
+
+use std::cell::OnceCell;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use common::name;
+use sightline_tests::browser::{Browser, Engine};
+use sightline_tests::camera::{Camera, Options};
+use sightline_tests::proxy::Proxy;
+use sightline_tests::relay::Certificate;
+use sightline_tests::serve;
+use sightline_tests::viewer::Viewer;
+use sightline_wire::ClientMessage;
+
+/// What the cameras offer. Opus comes by RTMP alone (`published_codecs`): no camera sends it by RTSP.
+const OFFERS: [&str; 14] = [
+    "h264",
+    "h264+aac",
+    "h264+pcma",
+    "h264+pcmu",
+    "h264+l16",
+    "h264+g726-32",
+    "h264+g722",
+    "h265",
+    "h265+aac",
+    "h265+pcma",
+    "h265+pcmu",
+    "h265+l16",
+    "h265+g726-32",
+    "h265+g722",
+];
+
+/// The beginnings of the codec strings that a viewer is told.
+fn codecs(offer: &str) -> Vec<&'static str> {
+    let (picture, sound) = offer.split_once('+').unwrap_or((offer, ""));
+    let picture = if picture == "h265" { "hvc1.1.6." } else { "avc1.42" };
+    match sound {
+        "" => vec![picture],
+        "aac" => vec![picture, "mp4a.40.2"],
+        _ => vec![picture, "flac"],
+    }
+}
+
+/// One way to reach cameras.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    tls: bool,
+    /// `basic`, `digest` or, for no password, nothing.
+    auth: Option<&'static str>,
+}
+
+/// A camera with all offers, and a proxy that fetches each of them by each transport, while somebody watches.
+struct Streams {
+    _camera: Camera,
+    _certificate: Certificate,
+    proxy: Proxy,
+    /// Name, transport, offer.
+    streams: Vec<(String, &'static str, &'static str)>,
+}
+
+impl Streams {
+    fn start(way: Way) -> Result<Self> {
+        let certificate = Certificate::make()?;
+        let camera = Camera::start(Options {
+            offers: &OFFERS,
+            size: (320, 180),
+            fps: 10,
+            gop: 10,
+            kbps: 200,
+            user: way.auth.map(|_| ("guard".into(), "hunter2".into())),
+            auth: way.auth.unwrap_or("digest"),
+            tls: way.tls.then(|| (certificate.certificate(), certificate.key())),
+            ..Options::default()
+        })?;
+        let url = if way.auth.is_some() { camera.url_for("guard", "hunter2") } else { camera.url() };
+        let mut streams = Vec::new();
+        let mut config = String::new();
+        // By UDP nothing is encrypted: with TLS there is only one way.
+        for transport in if way.tls { &["tcp"][..] } else { &["tcp", "udp"] } {
+            for offer in OFFERS {
+                let name = format!("{transport}-{}", offer.replace('+', "-"));
+                config += &format!(
+                    "[streams.{name}]\nsource = \"{url}/{offer}\"\ntransport = \"{transport}\"\non_demand = true\n"
+                );
+                if way.tls {
+                    config += &format!("trust = {:?}\n", certificate.certificate());
+                }
+                streams.push((name, if way.tls { "tls" } else { *transport }, offer));
+            }
+        }
+        Ok(Self { _camera: camera, _certificate: certificate, proxy: Proxy::configured(&config)?, streams })
+    }
+}
+
+/// Watches a stream as somebody who decodes all that there is.
+fn watch(proxy: &Proxy, stream: &str) -> Result<Viewer> {
+    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+    let codecs = ["avc1", "hvc1", "mp4a.40.2", "flac"].map(String::from).to_vec();
+    viewer.say(&ClientMessage::Hello { version: 1, codecs });
+    viewer.say(&ClientMessage::Subscribe { stream: stream.into(), audio: true });
+    Ok(viewer)
+}
+
+/// The stream is fetched by this transport, its tracks are these, and each of them goes on.
+fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)) -> Result<()> {
+    let viewer = watch(proxy, name)?;
+    viewer.wait_fragments(5)?;
+    let told = proxy.wait_for_state(name, "live")?;
+    ensure!(told["transport"] == *transport, "{told}");
+    let record = viewer.record();
+    let (_, _, tracks) = record.tracks().context("no tracks")?;
+    let got: Vec<_> = tracks.iter().map(|track| track.codec.clone()).collect();
+    drop(record);
+    let expected = codecs(offer);
+    let same = got.len() == expected.len()
+        && got.iter().zip(&expected).all(|(got, expected)| got.starts_with(expected));
+    ensure!(same, "{got:?} in place of {expected:?}");
+    for track in 1..expected.len() as u8 {
+        viewer.wait("sound", |record| (record.fragments(track).count() >= 5).then_some(()))?;
+    }
+    Ok(())
+}
+
+/// Every stream of a camera, a few at a time; then all of them in both browsers.
+#[track_caller]
+fn assert_plays_everywhere(way: Way) -> Result<()> {
+    let cameras = Streams::start(way)?;
+    let proxy = &cameras.proxy;
+    for some in cameras.streams.chunks(7) {
+        std::thread::scope(|scope| {
+            let tests: Vec<_> =
+                some.iter().map(|stream| (stream, scope.spawn(|| assert_fetched(proxy, stream)))).collect();
+            tests.into_iter().try_for_each(|(stream, test)| {
+                let result = test.join().map_err(|_| anyhow!("panicked"))?;
+                result.with_context(|| format!("{way:?} {stream:?}\n{}", proxy.log()))
+            })
+        })?;
+    }
+    let browsers = BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
+    for browser in browsers.get()? {
+        assert_shown(browser, proxy, &cameras.streams)
+            .with_context(|| format!("{way:?}\n{}", proxy.log()))?;
+    }
+    Ok(())
+}
+
+/// One page with all these streams, and their sound on: each is shown and decoded, or refused by name.
+fn assert_shown(browser: &Browser, proxy: &Proxy, streams: &[(String, &str, &str)]) -> Result<()> {
+    // Debian's Firefox decodes H.265, and its Chromium does not.
+    let decodes_h265 = browser.engine() == Engine::Firefox;
+    let players: String = streams
+        .iter()
+        .map(|(name, _, offer)| {
+            let expects = if offer.starts_with("h265") && !decodes_h265 { "refusal" } else { "picture" };
+            let sound = offer.contains('+');
+            format!("<sightline-player stream={name} muted data-expects={expects} data-sound={sound}></sightline-player>")
+        })
+        .collect();
+    let html = format!(
+        "<!doctype html><title>Cameras</title><link rel=icon href='data:,'><style>sightline-player {{ width: 13%; display: inline-block }}</style>\
+         <script src=\"{}\"></script>{players}",
+        proxy.url("/sightline-player.js")
+    );
+    let page = browser.open(&serve::pages(move |path| (path == "/").then(|| html.clone()))?)?;
+    let missing = |what: &str, is_there: &str| -> Result<()> {
+        let each = format!(
+            "[...document.querySelectorAll('sightline-player')].filter(player => {{ \
+             const {{ expects, sound }} = player.dataset, video = player.shadowRoot?.querySelector('video'); \
+             return !({is_there}); }}).map(player => player.getAttribute('stream'))"
+        );
+        let found = page.wait_for(what, &format!("({each}).length === 0"));
+        found.with_context(|| format!("{what}: {:?}", page.evaluate(&each)))
+    };
+    missing(
+        "picture or refusal",
+        "expects === 'picture' ? video?.videoWidth === 320 && video.getVideoPlaybackQuality().totalVideoFrames > 8 \
+         : player.state === 'error' && /H\\.265/.test(player.shadowRoot.textContent)",
+    )?;
+    page.click(5, 5)?;
+    page.evaluate("document.querySelectorAll('sightline-player').forEach(player => player.muted = false)")?;
+    missing(
+        "decoded sound",
+        "expects === 'refusal' || sound === 'false' || (video.mozHasAudio ?? video.webkitAudioDecodedByteCount > 0)",
+    )?;
+    page.screenshot(&name(browser, "matrix"))?;
+    ensure!(page.errors()?.is_empty(), "{:?}", page.errors()?);
+    Ok(())
+}
+
+/// One of each, for all tests.
+static BROWSERS: Mutex<Browsers> = Mutex::new(Browsers(OnceCell::new()));
+
+struct Browsers(OnceCell<[Browser; 2]>);
+
+impl Browsers {
+    fn get(&self) -> Result<&[Browser; 2]> {
+        if self.0.get().is_none() {
+            let launched = [Browser::launch(Engine::Chromium)?, Browser::launch(Engine::Firefox)?];
+            let _ = self.0.set(launched);
+        }
+        self.0.get().context("browsers")
+    }
+}
+
+macro_rules! ways {
+    ($($test:ident: $tls:literal, $auth:expr;)*) => {
+        $(#[test] fn $test() -> Result<()> { assert_plays_everywhere(Way { tls: $tls, auth: $auth }) })*
+    };
+}
+
+ways! {
+    cameras_without_a_password: false, None;
+    cameras_that_ask_for_a_password_by_basic: false, Some("basic");
+    cameras_that_ask_for_a_password_by_digest: false, Some("digest");
+    cameras_behind_tls_without_a_password: true, None;
+    cameras_behind_tls_that_ask_for_a_password_by_basic: true, Some("basic");
+    cameras_behind_tls_that_ask_for_a_password_by_digest: true, Some("digest");
+}
