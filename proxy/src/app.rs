@@ -66,15 +66,13 @@ impl App {
         let mut cameras = JoinSet::new();
         for config in &self.config.streams {
             let Some(stream) = hub.get(config.name.as_str()).cloned() else { continue };
-            let (source, trust) = match &config.input {
-                Input::Source { source, trust } => (source.clone(), trust.clone()),
-                Input::Publish(_) => continue, // its encoder comes to us
+            let Input::Source { source, trust, transport } = &config.input else {
+                continue; // its encoder comes to us
             };
+            let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
             let job = ingest::Job {
                 stream,
-                source,
-                trust,
-                connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+                target: ingest::Target::new(source.clone(), trust.clone(), *transport, connect_timeout),
                 stall_timeout: Duration::from_millis(config.stall_timeout_ms),
             };
             cameras.spawn(job.run());

@@ -12,8 +12,9 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sightline::{
     app::App,
-    config::{Auth, Config, LoadError, Mistake, Overrides},
+    config::{Auth, Config, Input, LoadError, Mistake, Overrides, Transport},
     demo,
+    ingest::Target,
 };
 
 /// Stopped on request.
@@ -38,7 +39,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Cameras, each `rtsp://USER:PASSWORD@HOST/PATH`, `rtmp://HOST/APPLICATION/STREAM`, either as `NAME=URL`, or
+    /// Cameras, each `rtsp://USER:PASSWORD@HOST/PATH` (or rtsps://), `rtmp://HOST/APPLICATION/STREAM`, either as `NAME=URL`, or
     /// `NAME=publish` for one that an encoder pushes (wants --rtmp); no configuration file is read then
     #[arg(value_name = "[NAME=]URL")]
     cameras: Vec<String>,
@@ -64,6 +65,11 @@ struct ServeArgs {
     #[arg(long, value_name = "ADDR", global = true)]
     rtmp: Option<SocketAddr>,
 
+    /// How the packets of RTSP cameras come: tcp (in their own connection), udp, or auto: tcp, and udp where a camera
+    /// refuses that [default: auto]
+    #[arg(long, value_name = "auto|tcp|udp", global = true)]
+    transport: Option<Carriage>,
+
     /// Whether viewers are authenticated; "off" must be written to listen beyond this machine [default: on]
     #[arg(long, value_name = "on|off", global = true)]
     auth: Option<OnOff>,
@@ -75,7 +81,12 @@ impl ServeArgs {
             OnOff::On => Auth::On,
             OnOff::Off => Auth::Off,
         });
-        Overrides { listen: self.listen, auth, rtmp: self.rtmp }
+        let transport = self.transport.map(|transport| match transport {
+            Carriage::Auto => Transport::Auto,
+            Carriage::Tcp => Transport::Tcp,
+            Carriage::Udp => Transport::Udp,
+        });
+        Overrides { listen: self.listen, auth, rtmp: self.rtmp, transport }
     }
 }
 
@@ -98,12 +109,25 @@ enum Command {
     Check,
     /// Tell what a camera offers: tracks, codecs, size, rate, key-frame interval, clock
     Probe {
-        /// `rtsp://USER:PASSWORD@HOST/PATH` or `rtmp://HOST/APPLICATION/STREAM`
+        /// `rtsp://USER:PASSWORD@HOST/PATH` (or rtsps://) or `rtmp://HOST/APPLICATION/STREAM`
         url: String,
+        /// A certificate to trust beside the system's, where the address is rtsps:// or rtmps://
+        #[arg(long, value_name = "PEM")]
+        trust: Option<PathBuf>,
+        /// One JSON object instead of a table, also of an error; its keys stay
+        #[arg(long)]
+        json: bool,
         /// How long to look, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Carriage {
+    Auto,
+    Tcp,
+    Udp,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -137,10 +161,23 @@ async fn run(cli: Cli) -> u8 {
     let serve_args = &cli.serve;
     match &cli.command {
         Some(Command::Check) => check(serve_args),
-        Some(Command::Probe { url, seconds }) => match Config::from_urls(&[url], Overrides::default()) {
-            Ok(config) => report(probe::run(&config.streams[0], *seconds).await),
-            Err(mistakes) => refuse(&mistakes),
-        },
+        Some(Command::Probe { url, trust, json, seconds }) => {
+            let transport = serve_args.overrides().transport;
+            match Config::from_urls(&[url], Overrides { transport, ..Overrides::default() }) {
+                Ok(config) => {
+                    let stream = &config.streams[0];
+                    let Input::Source { source, transport, .. } = &stream.input else {
+                        return report(Err(anyhow::anyhow!(
+                            "an encoder pushes to it: there is nothing to ask"
+                        )));
+                    };
+                    let connect_timeout = std::time::Duration::from_millis(stream.connect_timeout_ms);
+                    let target = Target::new(source.clone(), trust.clone(), *transport, connect_timeout);
+                    report(probe::run(target, *seconds, *json).await)
+                }
+                Err(mistakes) => refuse(&mistakes),
+            }
+        }
         Some(Command::Demo) => match demo::Camera::start().await {
             Ok(camera) => {
                 let code = serve_cameras(&[format!("demo={}", camera.url())], serve_args).await;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use super::{Config, Input, Mistake, Overrides, Publish, Source, Stream, StreamName};
+use super::{Config, Input, Mistake, Overrides, Publish, Stream, StreamName, Transport};
 
 /// What stands in the place of a URL where an encoder pushes.
 const PUBLISH: &str = "publish";
@@ -29,7 +29,11 @@ impl Config {
             let name = name.map(str::parse::<StreamName>).transpose();
             let input = match url {
                 PUBLISH => Ok(Input::Publish(Publish::default())),
-                _ => url.parse::<Source>().map(|source| Input::Source { source, trust: None }),
+                _ => url.parse().map(|source| Input::Source {
+                    source,
+                    trust: None,
+                    transport: Transport::default(),
+                }),
             };
             if let Err(error) = &name {
                 mistake(number, error);
@@ -72,5 +76,13 @@ impl Config {
         self.server.listen = overrides.listen.unwrap_or(self.server.listen);
         self.server.auth = overrides.auth.unwrap_or(self.server.auth);
         self.rtmp.listen = overrides.rtmp.or(self.rtmp.listen);
+        for stream in &mut self.streams {
+            // The others have no choice.
+            if let Input::Source { source, transport, .. } = &mut stream.input
+                && source.scheme() == "rtsp"
+            {
+                *transport = overrides.transport.unwrap_or(*transport);
+            }
+        }
     }
 }

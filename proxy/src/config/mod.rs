@@ -8,6 +8,7 @@ mod name;
 mod parse;
 mod rtmp;
 mod source;
+mod transport;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use name::{NameError, StreamName};
 pub use rtmp::{Key, KeyError, Publish, Rtmp, Rtmps, SecondPublisher};
-pub use source::{Source, SourceError, is_forbidden};
+pub use source::{RedirectError, Source, SourceError, is_forbidden};
+pub use transport::{Transport, TransportError};
 
 /// The longest configuration file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -74,6 +76,8 @@ pub enum Input {
         source: Source,
         /// A certificate to trust beside the system's, where the source speaks TLS: a PEM file.
         trust: Option<PathBuf>,
+        /// How its packets are to come, where it speaks RTSP.
+        transport: Transport,
     },
     /// `publish`
     Publish(Publish),
@@ -132,6 +136,8 @@ pub struct Overrides {
     pub auth: Option<Auth>,
     /// `--rtmp`
     pub rtmp: Option<SocketAddr>,
+    /// `--transport`, for every camera that speaks RTSP without TLS.
+    pub transport: Option<Transport>,
 }
 
 impl Default for Server {

@@ -13,7 +13,7 @@ use toml_edit::{Document, Item, TableLike, Value};
 
 use super::{
     Auth, Config, Input, Mistake, Overrides, Publish, Rtmp, Rtmps, SecondPublisher, Server, Source, Stream,
-    StreamName,
+    StreamName, Transport,
 };
 
 /// Tables at the top.
@@ -25,8 +25,8 @@ pub(super) const RTMP: [&str; 2] = ["listen", "rtmps"];
 /// Keys of `rtmps`.
 pub(super) const RTMPS: [&str; 3] = ["listen", "certificate", "key"];
 /// Keys of `[streams.NAME]`.
-pub(super) const STREAM: [&str; 6] =
-    ["source", "trust", "publish", "on_demand", "connect_timeout_ms", "stall_timeout_ms"];
+pub(super) const STREAM: [&str; 7] =
+    ["source", "trust", "transport", "publish", "on_demand", "connect_timeout_ms", "stall_timeout_ms"];
 /// Keys of `publish`.
 pub(super) const PUBLISH: [&str; 2] = ["key", "second_publisher"];
 
@@ -280,6 +280,30 @@ impl Reader<'_> {
         }
     }
 
+    fn transport(&mut self, entry: &Entry<'_>) -> Option<Transport> {
+        match self.text(entry)?.parse() {
+            Ok(transport) => Some(transport),
+            Err(error) => {
+                self.mistake(entry.span.clone(), format_args!("`transport` {error}"));
+                None
+            }
+        }
+    }
+
+    /// Refuses a choice where there is none.
+    fn check_transport(&mut self, source: &Source, transport: Transport, span: Option<Range<usize>>) {
+        match (source.scheme(), transport) {
+            ("rtsp", _) | ("rtsps", Transport::Auto | Transport::Tcp) => {}
+            ("rtsps", Transport::Udp) => {
+                self.mistake(
+                    span,
+                    "`transport`: an rtsps source is encrypted in its own connection; UDP would not be",
+                );
+            }
+            _ => self.mistake(span, "`transport` means something for an rtsp source only"),
+        }
+    }
+
     fn stream(&mut self, named: &Entry<'_>) -> Option<Stream> {
         let name = named.name.parse::<StreamName>();
         if let Err(error) = &name {
@@ -287,11 +311,16 @@ impl Reader<'_> {
         }
         let table = self.table(named, "[streams.NAME]")?;
         let (mut source, mut trust, mut publish) = (None, None, None);
+        let (mut transport, mut transport_span) = (None, None);
         let (mut on_demand, mut connect_timeout_ms, mut stall_timeout_ms) = (None, None, None);
         for entry in entries(table) {
             match entry.name {
                 "source" => source = self.source(&entry),
                 "trust" => trust = self.file(&entry),
+                "transport" => {
+                    transport = self.transport(&entry);
+                    transport_span = entry.span;
+                }
                 "publish" => publish = self.publish(&entry),
                 "on_demand" => {
                     on_demand = entry.item.as_bool();
@@ -308,9 +337,13 @@ impl Reader<'_> {
             (false, false) => Some("has no `source`, and no `publish` either"),
             (true, true) => Some("has both a `source` and `publish`: either we ask or an encoder pushes"),
             (false, true)
-                if ["trust", "on_demand", "connect_timeout_ms"].iter().any(|key| table.contains_key(key)) =>
+                if ["trust", "transport", "on_demand", "connect_timeout_ms"]
+                    .iter()
+                    .any(|key| table.contains_key(key)) =>
             {
-                Some("has `publish`, with which `trust`, `on_demand` and `connect_timeout_ms` mean nothing")
+                Some(
+                    "has `publish`, with which `trust`, `transport`, `on_demand` and `connect_timeout_ms` mean nothing",
+                )
             }
             _ => None,
         };
@@ -319,7 +352,13 @@ impl Reader<'_> {
         }
         let input = match publish {
             Some(publish) => Input::Publish(publish),
-            None => Input::Source { source: source?, trust },
+            None => {
+                let source = source?;
+                if let Some(transport) = transport {
+                    self.check_transport(&source, transport, transport_span);
+                }
+                Input::Source { source, trust, transport: transport.unwrap_or_default() }
+            }
         };
         let default = Stream::new(name.ok()?, input);
         Some(Stream {

@@ -41,11 +41,8 @@ pub enum SourceError {
         "not a URL such as rtsp://user:password@host/path (in a password, write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F)"
     )]
     NotAUrl,
-    /// A scheme that is planned.
-    #[error("`{0}` is not supported yet by this version; use rtsp")]
-    NotYet(&'static str),
     /// Any other scheme.
-    #[error("a source begins with rtsp://, rtmp:// or rtmps://")]
+    #[error("a source begins with rtsp://, rtsps://, rtmp:// or rtmps://")]
     Scheme,
     /// RTMP names a stream by an application and a name in it.
     #[error("an RTMP source names an application and a stream: rtmp://host/live/name")]
@@ -72,6 +69,17 @@ pub enum SourceError {
     Credentials,
 }
 
+/// Why a camera's word of where else it is to be found is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectError {
+    /// It is no address, or a forbidden one.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// From RTSPS to RTSP.
+    #[error("it leads from rtsps:// to rtsp://, out of the encryption")]
+    InTheClear,
+}
+
 impl Source {
     /// User and password, percent-decoded; the password is empty where only a user is given.
     pub fn credentials(&self) -> Option<(String, String)> {
@@ -90,9 +98,49 @@ impl Source {
         url
     }
 
-    /// The protocol, in lower case: `rtsp`, `rtmp` or `rtmps`.
+    /// The protocol, in lower case: `rtsp`, `rtsps`, `rtmp` or `rtmps`.
     pub fn scheme(&self) -> &str {
         self.0.scheme()
+    }
+
+    /// Whether what is said and sent is encrypted.
+    pub fn uses_tls(&self) -> bool {
+        matches!(self.scheme(), "rtsps" | "rtmps")
+    }
+
+    /// The port, or where the protocol listens: RFC 2326, 9.1, and what Axis, Bosch and Hikvision use for RTSPS; RTMP
+    /// over TLS has the one of HTTPS.
+    pub fn port(&self) -> u16 {
+        self.0.port().unwrap_or(match self.scheme() {
+            "rtsp" => 554,
+            "rtsps" => 322,
+            "rtmp" => 1935,
+            _ => 443,
+        })
+    }
+
+    /// Where the camera says that it is to be found, seen from here. The user and the password go along to the same
+    /// host only, and what was asked for encrypted is not asked for in the clear.
+    ///
+    /// # Errors
+    /// As for any address, and where it is none of RTSP.
+    pub fn redirected(&self, location: &str) -> Result<Self, RedirectError> {
+        let mut url = self.url_without_credentials().join(location).map_err(|_| SourceError::NotAUrl)?;
+        // Both fail only for URLs without host, which are refused below.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        let target: Self = url.as_str().parse()?;
+        match (self.scheme(), target.scheme()) {
+            ("rtsp", "rtsp" | "rtsps") | ("rtsps", "rtsps") => {}
+            ("rtsps", "rtsp") => return Err(RedirectError::InTheClear),
+            _ => return Err(SourceError::Scheme.into()),
+        }
+        let mut url = target.0;
+        if url.host_str().map(str::to_ascii_lowercase) == self.0.host_str().map(str::to_ascii_lowercase) {
+            let _ = url.set_username(self.0.username());
+            let _ = url.set_password(self.0.password());
+        }
+        Ok(Self(url))
     }
 
     /// Host as written, for messages.
@@ -120,9 +168,8 @@ impl FromStr for Source {
             _ => SourceError::NotAUrl,
         })?;
         let rtmp = match url.scheme() {
-            "rtsp" => false,
+            "rtsp" | "rtsps" => false,
             "rtmp" | "rtmps" => true,
-            "rtsps" => return Err(SourceError::NotYet("rtsps")),
             _ => return Err(SourceError::Scheme),
         };
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(SourceError::NoHost)?;
@@ -229,6 +276,36 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_keeps_the_password_to_the_host_and_follows_no_other_scheme() {
+        let at = source("rtsp://u:hunter2@cam:8554/old?x=1");
+        for (location, url, credentials) in [
+            ("rtsp://CAM/new", "rtsp://CAM/new", true),
+            ("/new?y=2", "rtsp://cam:8554/new?y=2", true),
+            ("rtsp://cam:99/new", "rtsp://cam:99/new", true),
+            ("rtsps://cam/new", "rtsps://cam/new", true),
+            ("rtsp://other/new", "rtsp://other/new", false),
+            ("rtsp://a:b@other/new", "rtsp://other/new", false),
+        ] {
+            let target = at.redirected(location).unwrap_or_else(|error| panic!("{location}: {error}"));
+            assert_eq!(target.url_without_credentials().as_str(), url);
+            assert_eq!(target.credentials().is_some(), credentials, "{location}");
+        }
+        for (location, error) in [
+            ("http://cam/", SourceError::Scheme),
+            ("rtmp://cam/live/x", SourceError::Scheme),
+            ("file:///etc/passwd", SourceError::Scheme),
+            ("rtsp://169.254.169.254/latest", SourceError::Forbidden),
+            ("rtsp://[fe80::1]/", SourceError::Forbidden),
+            ("rtsp://cam:0/", SourceError::PortZero),
+        ] {
+            assert_eq!(at.redirected(location), Err(error.into()), "{location}");
+        }
+        let at = source("rtsps://cam/x");
+        assert_eq!(at.redirected("rtsp://cam/x"), Err(RedirectError::InTheClear));
+        assert!(at.redirected("rtsps://cam/y").is_ok());
+    }
+
+    #[test]
     fn what_is_shown_holds_no_secret() {
         for (url, shown) in [
             ("rtsp://admin:hunter2@cam/live", "rtsp://***@cam/live"),
@@ -263,7 +340,6 @@ mod tests {
             ("rtsp://admin:12#hunter2@host/live", SourceError::Fragment),
             ("file:///etc/passwd", SourceError::Scheme),
             ("http://cam/live", SourceError::Scheme),
-            ("rtsps://cam/live", SourceError::NotYet("rtsps")),
             ("rtmp://cam/live", SourceError::NoStream),
             ("rtmps://cam//live/", SourceError::NoStream),
             ("rtmp://admin:hunter2@cam/live/gate", SourceError::RtmpCredentials),
@@ -293,6 +369,7 @@ mod tests {
             "rtsp://camera.local/x",
             "rtsp://[fd00::5]/x",
             "rtsp://gate_cam/x",
+            "rtsps://admin:hunter2@gate/x?y=z",
             "rtmp://h/live/gate?token=x",
             "rtmps://h:1936/app/instance/gate",
         ] {

@@ -93,6 +93,7 @@ on_demnd = true
 
 [streams.".yard"]
 source = "rtsps://admin:hunter2@h/"
+transport = "udp"
 on_demand = "yes"
 connect_timeout_ms = 5
 
@@ -123,23 +124,54 @@ rtmps = { certificate = "" }
             (8, "`source`: link-local and metadata addresses"),
             (9, "unknown key `on_demnd` in a stream; did you mean `on_demand`?"),
             (11, "`.yard`: a stream name must not begin with a dot"),
-            (12, "`rtsps` is not supported yet by this version"),
-            (13, "`on_demand` must be true or false, not string"),
-            (14, "`connect_timeout_ms` must be from 100 to 120000 milliseconds"),
-            (16, "`back door`: a stream name consists of"),
-            (16, "`back door` has no `source`, and no `publish` either"),
-            (17, "`stall_timeout_ms` must be a whole number of milliseconds, not string"),
-            (20, "`source` must be text in quotes, not array"),
-            (21, "unknown key `colour` in a stream; known are source, trust, publish, on_demand"),
-            (23, "`studio` has both a `source` and `publish`"),
-            (24, "`key`: a key has 1 to 256 printable characters"),
-            (24, "`second_publisher` must be \"takeover\" or \"refuse\""),
-            (25, "`source`: an RTMP source names an application and a stream"),
-            (28, "`listen` must be an IP address and port, such as \"0.0.0.0:1935\""),
-            (29, "`certificate` must name a PEM file"),
-            (29, "`rtmps` has no `listen`"),
-            (29, "`rtmps` has no `key`"),
-            (31, "unknown key `sever` at the top of the file; did you mean `server`?"),
+            (13, "`transport`: an rtsps source is encrypted in its own connection"),
+            (14, "`on_demand` must be true or false, not string"),
+            (15, "`connect_timeout_ms` must be from 100 to 120000 milliseconds"),
+            (17, "`back door`: a stream name consists of"),
+            (17, "`back door` has no `source`, and no `publish` either"),
+            (18, "`stall_timeout_ms` must be a whole number of milliseconds, not string"),
+            (21, "`source` must be text in quotes, not array"),
+            (22, "unknown key `colour` in a stream; known are source, trust, transport, publish"),
+            (24, "`studio` has both a `source` and `publish`"),
+            (25, "`key`: a key has 1 to 256 printable characters"),
+            (25, "`second_publisher` must be \"takeover\" or \"refuse\""),
+            (26, "`source`: an RTMP source names an application and a stream"),
+            (29, "`listen` must be an IP address and port, such as \"0.0.0.0:1935\""),
+            (30, "`certificate` must name a PEM file"),
+            (30, "`rtmps` has no `listen`"),
+            (30, "`rtmps` has no `key`"),
+            (32, "unknown key `sever` at the top of the file; did you mean `server`?"),
+        ],
+    );
+}
+
+#[test]
+fn a_transport_is_chosen_for_rtsp_alone() {
+    let transport = |config: &Config, number: usize| match &config.streams[number].input {
+        Input::Source { transport, .. } => *transport,
+        Input::Publish(_) => panic!("a source"),
+    };
+    let text = "[streams.a]\nsource = 'rtsp://h'\ntransport = 'udp'\n[streams.b]\nsource = 'rtsps://h'\n\
+                [streams.c]\nsource = 'rtsp://h'\n";
+    let config = Config::parse(text).unwrap();
+    assert_eq!(
+        [0, 1, 2].map(|number| transport(&config, number)),
+        [Transport::Udp, Transport::Auto, Transport::Auto]
+    );
+    let over = Overrides { transport: Some(Transport::Tcp), ..Overrides::default() };
+    let config = Config::parse_with(text, over).unwrap();
+    assert_eq!(
+        [0, 1, 2].map(|number| transport(&config, number)),
+        [Transport::Tcp, Transport::Auto, Transport::Tcp],
+        "the command line's word is above the file's, where there is a choice"
+    );
+    expect(
+        "[streams.a]\nsource = 'rtsp://h'\ntransport = 'hunter2'\n[streams.b]\nsource = 'rtmp://h/live/x'\n\
+         transport = 'tcp'\n[streams.c]\nsource = 'rtsp://h'\ntransport = 1",
+        &[
+            (3, "`transport` must be \"auto\", \"tcp\" or \"udp\""),
+            (6, "`transport` means something for an rtsp source only"),
+            (9, "`transport` must be text in quotes"),
         ],
     );
 }

@@ -67,6 +67,7 @@ pub(super) struct Shared {
     /// Where the session's zero stands on the timeline; known from its first tracks on.
     session_base_us: Option<i64>,
     session_origin: Option<Origin>,
+    session_transport: Option<&'static str>,
     warnings: Vec<Warning>,
 }
 
@@ -180,6 +181,8 @@ pub struct Status {
     pub ring_bytes: usize,
     /// Who publishes, where that is not a camera we asked.
     pub origin: Option<Origin>,
+    /// How the camera's packets come, while there is a session that we asked for: `tcp`, `tls` or `udp`.
+    pub transport: Option<&'static str>,
     /// What is not as it should be.
     pub warnings: Vec<Warning>,
     /// Totals.
@@ -210,6 +213,7 @@ impl Stream {
                 session: 0,
                 session_base_us: None,
                 session_origin: None,
+                session_transport: None,
                 warnings: Vec::new(),
             }),
             viewers: watch::Sender::new(0),
@@ -270,6 +274,7 @@ impl Stream {
             key_frame_interval_ms: shared.meter.key_frame_interval_ms(),
             ring_bytes: shared.ring.bytes(),
             origin: shared.session_origin.clone(),
+            transport: shared.session_transport,
             warnings: shared.warnings.clone(),
             counts: shared.counts,
         }
@@ -304,6 +309,7 @@ impl Shared {
     fn end_session(&mut self) {
         self.session_base_us = None;
         self.session_origin = None;
+        self.session_transport = None;
         self.warnings.clear();
         self.end_epoch();
     }
@@ -431,6 +437,11 @@ impl Publisher {
             shared.set_state(State::Live, None);
         }
         true
+    }
+
+    /// Says how packets come.
+    pub fn transport(&self, transport: &'static str) {
+        self.update(|shared| shared.session_transport = Some(transport));
     }
 
     /// Says who publishes.

@@ -10,10 +10,8 @@ use crate::{
 };
 
 /// The addresses of a camera. Refuses a name that leads to one no camera has.
-pub(super) async fn lookup(source: &Source, default_port: u16) -> Result<Vec<SocketAddr>, Fault> {
-    let url = source.url_without_credentials();
-    let host = source.host();
-    let port = url.port().unwrap_or(default_port);
+pub(super) async fn lookup(source: &Source) -> Result<Vec<SocketAddr>, Fault> {
+    let (host, port) = (source.host(), source.port());
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]); // the configuration has judged it
     }
@@ -31,11 +29,10 @@ pub(super) async fn lookup(source: &Source, default_port: u16) -> Result<Vec<Soc
 }
 
 /// A connection to the first of the camera's addresses that answers.
-pub(super) async fn connect(source: &Source, default_port: u16) -> Result<TcpStream, Fault> {
-    let addresses = lookup(source, default_port).await?;
+pub(super) async fn connect(source: &Source) -> Result<TcpStream, Fault> {
+    let addresses = lookup(source).await?;
     let socket = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
-        let port = addresses.first().map_or(default_port, SocketAddr::port);
-        let reason = format!("cannot connect to {}:{port}: {error}", source.host());
+        let reason = format!("cannot connect to {}:{}: {error}", source.host(), source.port());
         Fault { code: "connect_failed", reason }
     })?;
     // Failing to set it costs some delay of small messages, nothing else.

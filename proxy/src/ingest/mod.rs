@@ -12,17 +12,16 @@ pub mod rtmp;
 pub mod rtsp;
 mod tls;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-pub use self::camera::Camera;
+pub use self::camera::{Camera, Target};
 use self::{
     backoff::Backoff,
     feed::{Feed, Pictures},
 };
 use crate::{
-    config::Source,
     hub::{Fault, State, Stream},
     media::{Frame, Track},
 };
@@ -66,11 +65,7 @@ pub struct Job {
     /// The stream it feeds.
     pub stream: Arc<Stream>,
     /// The camera.
-    pub source: Source,
-    /// A certificate to trust beside the system's, where the source speaks TLS: a PEM file.
-    pub trust: Option<PathBuf>,
-    /// From the first packet sent to the answer to PLAY.
-    pub connect_timeout: Duration,
+    pub target: Target,
     /// The longest time without a picture.
     pub stall_timeout: Duration,
 }
@@ -83,7 +78,7 @@ impl Job {
         loop {
             attempt.spawn(self.clone().feed());
             let Some(Err(error)) = attempt.join_next().await else { return };
-            tracing::error!(stream = %self.stream.name, camera = %self.source, %error, "please report this");
+            tracing::error!(stream = %self.stream.name, camera = %self.target.source, %error, "please report this");
             let reason = "this program failed on what the camera sent; it is tried again".into();
             self.stream.set_state(State::Offline, Some(Fault { code: "internal", reason }));
             tokio::time::sleep(AFTER_PANIC).await;
@@ -91,6 +86,7 @@ impl Job {
     }
 
     async fn feed(self) {
+        let mut target = self.target.clone();
         let mut viewers = self.stream.viewers();
         let mut backoff = Backoff::default();
         loop {
@@ -105,7 +101,7 @@ impl Job {
             }
             let mut pictures = None;
             let fault = tokio::select! {
-                fault = self.session(&mut pictures) => fault,
+                fault = self.session(&mut target, &mut pictures) => fault,
                 () = self.unwanted() => {
                     tracing::info!(stream = %self.stream.name, "nobody watches any more: the camera is let go");
                     continue;
@@ -114,7 +110,7 @@ impl Job {
             let known = self.stream.status().fault.as_ref() == Some(&fault);
             if !known {
                 tracing::warn!(
-                    stream = %self.stream.name, camera = %self.source, code = fault.code,
+                    stream = %self.stream.name, camera = %self.target.source, code = fault.code,
                     "no pictures: {}", fault.reason
                 );
             }
@@ -148,21 +144,17 @@ impl Job {
     }
 
     /// One session of the camera, from connecting to what ended it.
-    async fn session(&self, pictures: &mut Option<Pictures>) -> Fault {
-        let connecting = Camera::connect(&self.source, self.trust.as_deref());
-        let mut session = match timeout(self.connect_timeout, connecting).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(fault)) => return fault,
-            Err(_) => {
-                let reason =
-                    format!("the camera did not answer within {} ms", self.connect_timeout.as_millis());
-                return Fault { code: "connect_failed", reason };
-            }
+    async fn session(&self, target: &mut Target, pictures: &mut Option<Pictures>) -> Fault {
+        let mut session = match Camera::connect(target).await {
+            Ok(session) => session,
+            Err(fault) => return fault,
         };
+        let publisher = self.stream.publish();
+        publisher.transport(session.transport());
         let feed = Feed {
             stream: &self.stream,
-            publisher: self.stream.publish(),
-            from: &self.source,
+            publisher,
+            from: &self.target.source,
             stall_timeout: self.stall_timeout,
         };
         feed.run(&mut session, pictures).await

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
 use super::{
@@ -15,12 +14,6 @@ use crate::{
     hub::Fault,
     ingest::{Event, dial, tls},
 };
-
-/// Where RTMP listens.
-const DEFAULT_PORT: u16 = 1935;
-
-/// Where RTMP over TLS listens.
-const DEFAULT_TLS_PORT: u16 = 443;
 
 /// One session, from the answer to `play` on.
 pub(crate) struct Session {
@@ -36,16 +29,11 @@ impl Session {
             code: "not_found",
             reason: "the address names no stream: rtmp://HOST/APPLICATION/NAME".into(),
         })?;
-        let io: Box<dyn Io> = if source.scheme() == "rtmps" {
-            let refused = |reason: String| Fault { code: "connect_failed", reason };
-            let connector = tls::connector(trust).map_err(|error| refused(format!("{error:#}")))?;
-            let name = ServerName::try_from(source.host().trim_matches(['[', ']']).to_owned())
-                .map_err(|_| refused(format!("{} is no name a certificate can be for", source.host())))?;
-            let tcp = dial::connect(source, DEFAULT_TLS_PORT).await?;
-            let asked = connector.connect(name, tcp).await;
-            Box::new(asked.map_err(|error| refused(format!("TLS with {}: {error}", source.host())))?)
+        let io: Box<dyn Io> = if source.uses_tls() {
+            let tcp = dial::connect(source).await?;
+            Box::new(tls::connect(source, trust, tcp).await?)
         } else {
-            Box::new(dial::connect(source, DEFAULT_PORT).await?)
+            Box::new(dial::connect(source).await?)
         };
         let play = Play::new(target).map_err(|error| fault(&error))?;
         let mut session = Self { socket: Socket::new(io), play, tags: Tags::default() };

@@ -1,12 +1,11 @@
 //! What retina says went wrong, in words for whoever runs the camera, without its secrets.
 
-use super::connect::DEFAULT_PORT;
+use super::connect::Carriage;
 use crate::{config::Source, hub::Fault};
 
 /// Why a camera cannot be reached, from what retina says before PLAY is answered.
 pub(super) fn fault(error: &retina::Error, source: &Source) -> Fault {
     let first_line = first_line(error, source);
-    let url = source.url_without_credentials();
     let (code, reason) = match error.status_code() {
         Some(401 | 403) if source.credentials().is_some() => {
             ("unauthorized", "the camera refused the user name or password".to_owned())
@@ -21,12 +20,31 @@ pub(super) fn fault(error: &retina::Error, source: &Source) -> Fault {
         }
         Some(status) => ("connect_failed", format!("the camera answered with status {status}: {first_line}")),
         None => {
-            let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(DEFAULT_PORT));
+            let (host, port) = (source.host(), source.port());
             let why = first_line.strip_prefix("Unable to connect to RTSP server: ").unwrap_or(&first_line);
             ("connect_failed", format!("cannot connect to {host}:{port}: {why}"))
         }
     };
     Fault { code, reason }
+}
+
+/// Why a camera does not send by this transport, from its answer to SETUP.
+pub(super) fn setup(error: &retina::Error, source: &Source, carriage: Carriage) -> Fault {
+    let status = error.status_code().unwrap_or_default();
+    let how = match carriage {
+        Carriage::Tcp => "in its connection (TCP)",
+        Carriage::Udp => "by UDP",
+    };
+    tracing::debug!(camera = %source, error = first_line(error, source), "SETUP");
+    Fault {
+        code: "connect_failed",
+        reason: format!("the camera refuses to send its packets {how}: it answered with status {status}"),
+    }
+}
+
+/// The camera said goodbye.
+pub(super) fn closed() -> Fault {
+    Fault { code: "closed", reason: "the camera ended the session".into() }
 }
 
 /// Why a session ended, from what retina says after PLAY.
@@ -46,7 +64,8 @@ fn first_line(error: &retina::Error, source: &Source) -> String {
 fn without_urls(text: &str, source: &Source) -> String {
     let mut rest = text;
     let mut out = String::with_capacity(text.len());
-    while let Some(at) = rest.find("rtsp://") {
+    let begin = |text: &str| ["rtsp://", "rtsps://"].iter().filter_map(|scheme| text.find(scheme)).min();
+    while let Some(at) = begin(rest) {
         out.push_str(&rest[..at]);
         out.push_str(&source.to_string());
         let url = &rest[at..];

@@ -4,10 +4,13 @@
 //! retina has no time-outs of its own; the loop in `ingest` wraps every step.
 
 mod audio;
+mod bridge;
 mod capture;
 mod clock;
 mod connect;
+mod describe;
 mod error;
+pub mod exchange;
 mod video;
 
 use std::{collections::VecDeque, time::Instant};
@@ -18,13 +21,15 @@ use retina::{
     codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame},
 };
 
+pub(in crate::ingest) use self::connect::Known;
 pub use self::connect::Offer;
 use self::{
     audio::Audio,
     clock::{Placed, TrackClock},
+    connect::{Carriage, Played},
     video::Video,
 };
-use super::Event;
+use super::{Event, camera::Target};
 use crate::{
     config::Source,
     hub::Fault,
@@ -39,6 +44,10 @@ pub(super) struct Session {
     announced: bool,
     waiting: VecDeque<Event>,
     played: Instant,
+    /// What came while it was being connected.
+    first: Option<CodecItem>,
+    carriage: Carriage,
+    server: Option<String>,
     /// The camera's address as it may be shown.
     source: Source,
 }
@@ -59,8 +68,8 @@ enum Kind {
 
 impl Session {
     /// Connects and asks the camera to play. Tells what it offers, too.
-    pub(super) async fn connect(source: &Source) -> Result<(Self, Vec<Offer>), Fault> {
-        let (demuxed, offers) = connect::play(source).await?;
+    pub(super) async fn connect(target: &mut Target) -> Result<(Self, Vec<Offer>), Fault> {
+        let Played { demuxed, offers, carriage, at, first, server } = connect::play(target).await?;
         let track = |offer: &Offer| SessionTrack {
             index: 0,
             clock: TrackClock::new(offer.clock_rate_hz),
@@ -74,8 +83,11 @@ impl Session {
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
             announced: false,
             waiting: VecDeque::new(),
-            played: Instant::now(),
-            source: source.clone(),
+            played: at,
+            first,
+            carriage,
+            server,
+            source: target.source.clone(),
         };
         Ok((session, offers))
     }
@@ -86,10 +98,14 @@ impl Session {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
             }
-            let item = match self.demuxed.next().await {
+            let next = match self.first.take() {
+                Some(item) => Some(Ok(item)),
+                None => self.demuxed.next().await,
+            };
+            let item = match next {
                 Some(Ok(item)) => item,
                 Some(Err(error)) => return Err(error::ended(&error, &self.source)),
-                None => return Err(Fault { code: "closed", reason: "the camera ended the session".into() }),
+                None => return Err(error::closed()),
             };
             match item {
                 CodecItem::VideoFrame(frame) => self.video(frame)?,
@@ -100,6 +116,20 @@ impl Session {
         }
     }
 
+    /// How its packets come: `tcp`, `tls` or `udp`.
+    pub(super) fn transport(&self) -> &'static str {
+        match self.carriage {
+            Carriage::Udp => "udp",
+            Carriage::Tcp if self.source.uses_tls() => "tls",
+            Carriage::Tcp => "tcp",
+        }
+    }
+
+    /// What the camera's server calls itself, where it says.
+    pub(super) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
     /// What the sender reports of the video say of the camera's clock, for people.
     pub(super) fn clock_report(&self) -> String {
         let video = self.tracks.iter().flatten().find(|track| matches!(track.kind, Kind::Video(_)));
@@ -107,6 +137,9 @@ impl Session {
     }
 
     fn video(&mut self, frame: VideoFrame) -> Result<(), Fault> {
+        // What did not come may be the beginning of this very picture: retina leaves that open. No decoder is to begin
+        // with it then. In a connection nothing is lost but what the camera sent while it answered PLAY.
+        let damaged = frame.loss() > 0 && (self.announced || self.carriage == Carriage::Udp);
         if frame.loss() > 0 {
             self.waiting.push_back(Event::Lost(frame.loss()));
         }
@@ -129,7 +162,7 @@ impl Session {
             dts_ticks: picture.dts_ticks,
             duration_ticks: None,
             capture_time_us: placed.capture_time_us,
-            key_frame: picture.key_frame,
+            key_frame: picture.key_frame && !damaged,
             data: picture.data,
         };
         self.waiting.push_back(Event::Frame(frame, received));
