@@ -12,16 +12,24 @@ import gi
 import scene
 
 gi.require_version('Gst', '1.0')
+gi.require_version('GstRtsp', '1.0')
 gi.require_version('GstRtspServer', '1.0')
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
-DIGEST = 2  # GstRTSPAuthMethod, which has no name in the bindings
+METHODS = {'basic': 1, 'digest': 2}  # GstRTSPAuthMethod, which has no name in the bindings
+TRANSPORTS = {'tcp': GstRtsp.RTSPLowerTrans.TCP, 'udp': GstRtsp.RTSPLowerTrans.UDP}
 
 options = scene.encoding(scene.parser(__doc__))
 options.add_argument('--port', default='0', help='0: any free one')
 options.add_argument('--path', default='cam', help='the mount point; with --mounts N: PATH0, PATH1 ...')
 options.add_argument('--mounts', type=int, default=1, help='how many mount points')
-options.add_argument('--user', default='', help='NAME:PASSWORD, asked for with Digest')
+options.add_argument('--user', default='', help='NAME:PASSWORD')
+options.add_argument('--auth', default='digest', choices=METHODS, help='how they are asked for')
+options.add_argument('--transport', choices=TRANSPORTS, help='the only one it agrees to [default: both]')
+options.add_argument('--tls', nargs=2, metavar=('CERT', 'KEY'), help='RTSPS, with these PEM files')
+options.add_argument('--address', default='127.0.0.1')
+options.add_argument('--session-timeout', type=int, default=60, help='seconds until a session without a word is ended')
+options.add_argument('--slices', type=int, default=1, help='of each picture')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
 args = options.parse_args()
 shown = scene.Scene(args)
@@ -32,6 +40,7 @@ video = (
     f'caps=video/x-raw,format=NV12,width={shown.width},height={shown.height},framerate={args.fps}/1 '
     '! videoconvert n-threads=1 ! x264enc tune=zerolatency speed-preset=ultrafast sliced-threads=false threads=1 '
     f'bitrate={args.kbps} key-int-max={args.gop} bframes={args.bframes} byte-stream=true '
+    f'option-string=slices={args.slices} '
     f'! video/x-h264,profile={"main" if args.bframes else "baseline"} '
     '! rtph264pay name=pay0 pt=96 config-interval=-1'
 )
@@ -50,6 +59,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         super().__init__()
         self.set_shared(True)
         self.set_latency(0)
+        if args.transport:
+            self.set_protocols(TRANSPORTS[args.transport])
 
     def do_create_element(self, _url):
         return Gst.parse_launch(f'( {video}{audio} )')
@@ -71,27 +82,42 @@ class Factory(GstRtspServer.RTSPMediaFactory):
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
-server.set_address('127.0.0.1')
+server.set_address(args.address)
 server.set_service(args.port)
-if args.user:
-    name, password = args.user.split(':', 1)
+if args.user or args.tls:
     token = GstRtspServer.RTSPToken()
     token.set_string('media.factory.role', 'viewer')
     auth = GstRtspServer.RTSPAuth()
-    auth.set_supported_methods(DIGEST)
-    auth.add_digest(name, password, token)
+    if args.tls:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(*args.tls))
+    if args.user:
+        name, password = args.user.split(':', 1)
+        auth.set_supported_methods(METHODS[args.auth])
+        auth.add_digest(name, password, token)
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(name, password), token)
+    else:
+        auth.set_default_token(token)
     server.set_auth(auth)
+
+
+def limit(_server, client):
+    client.connect('new-session', lambda _, session: session.set_timeout(args.session_timeout))
+
+
+server.connect('client-connected', limit)
+GLib.timeout_add(500, lambda: server.get_session_pool().cleanup() >= 0)
 for i in range(args.mounts):
     factory = Factory()
-    if args.user:
+    if args.user or args.tls:
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_permission_for_role('viewer', 'media.factory.access', True)
         permissions.add_permission_for_role('viewer', 'media.factory.construct', True)
         factory.set_permissions(permissions)
     server.get_mount_points().add_factory(f'/{args.path}{i if args.mounts > 1 else ""}', factory)
 if not server.attach(None):
-    raise SystemExit(f'cannot listen on 127.0.0.1:{args.port}')
-print(f'rtsp://127.0.0.1:{server.get_bound_port()}/{args.path}', flush=True)
+    raise SystemExit(f'cannot listen on {args.address}:{args.port}')
+scheme, host = 'rtsps' if args.tls else 'rtsp', f'[{args.address}]' if ':' in args.address else args.address
+print(f'{scheme}://{host}:{server.get_bound_port()}/{args.path}', flush=True)
 if args.until_eof:
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 GLib.MainLoop().run()

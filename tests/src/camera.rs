@@ -1,5 +1,6 @@
 //! A camera none of us wrote: the RTSP server of `GStreamer` (`camera/camera.py`).
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -29,6 +30,18 @@ pub struct Options {
     pub audio: bool,
     /// Name and password it asks for.
     pub user: Option<(String, String)>,
+    /// How it asks for them: `basic` or `digest`.
+    pub auth: &'static str,
+    /// The one transport it agrees to, `tcp` or `udp`; none: both.
+    pub transport: Option<&'static str>,
+    /// Certificate and key, both PEM: it speaks RTSPS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where it listens.
+    pub address: &'static str,
+    /// Seconds until it ends a session in which nothing is said.
+    pub session_timeout_s: u32,
+    /// Slices of each picture.
+    pub slices: u32,
 }
 
 impl Default for Options {
@@ -44,6 +57,12 @@ impl Default for Options {
             noise: false,
             audio: false,
             user: None,
+            auth: "digest",
+            transport: None,
+            tls: None,
+            address: "127.0.0.1",
+            session_timeout_s: 60,
+            slices: 1,
         }
     }
 }
@@ -75,12 +94,19 @@ impl Camera {
 
     /// Its address without name and password, such as `rtsp://127.0.0.1:40001/cam`.
     pub fn url(&self) -> String {
-        format!("rtsp://127.0.0.1:{}/{}", self.port, self.options.path)
+        self.url_with("")
     }
 
     /// Its address with this name and password in it.
     pub fn url_for(&self, name: &str, password: &str) -> String {
-        format!("rtsp://{name}:{password}@127.0.0.1:{}/{}", self.port, self.options.path)
+        self.url_with(&format!("{name}:{password}@"))
+    }
+
+    fn url_with(&self, user: &str) -> String {
+        let Options { address, path, tls, .. } = &self.options;
+        let scheme = if tls.is_some() { "rtsps" } else { "rtsp" };
+        let host = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
+        format!("{scheme}://{user}{host}:{}/{path}", self.port)
     }
 
     /// The process, to freeze and thaw it.
@@ -116,8 +142,18 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     option("gop", options.gop.to_string());
     option("kbps", options.kbps.to_string());
     option("bframes", options.b_frames.to_string());
+    option("address", options.address.to_owned());
+    option("session-timeout", options.session_timeout_s.to_string());
+    option("slices", options.slices.to_string());
+    option("auth", options.auth.to_owned());
+    if let Some(transport) = options.transport {
+        option("transport", transport.to_owned());
+    }
     if let Some((name, password)) = &options.user {
         option("user", format!("{name}:{password}"));
+    }
+    if let Some((certificate, key)) = &options.tls {
+        command.arg("--tls").arg(certificate).arg(key);
     }
     if options.noise {
         command.arg("--noise");
@@ -127,7 +163,8 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     }
     let mut process = Process::start(&mut command)?;
     let port = process.wait_for_line("the camera's address", |line| {
-        line.strip_prefix("rtsp://127.0.0.1:")?.split('/').next()?.parse().ok()
+        let (_, address) = line.strip_prefix("rtsp").and_then(|rest| rest.split_once("://"))?;
+        address.split('/').next()?.rsplit(':').next()?.parse().ok()
     })?;
     Ok((process, port))
 }
