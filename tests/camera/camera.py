@@ -59,14 +59,14 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         super().__init__()
         self.set_shared(True)
         self.set_latency(0)
-        if args.transport:
-            self.set_protocols(TRANSPORTS[args.transport])
 
     def do_create_element(self, _url):
         return Gst.parse_launch(f'( {video}{audio} )')
 
     def do_configure(self, media):
         media.set_reusable(True)
+        if args.transport:
+            media.set_protocols(TRANSPORTS[args.transport])
         element = media.get_element()
         pictures = element.get_by_name_recurse_up('video')
         sounds = element.get_by_name_recurse_up('audio')

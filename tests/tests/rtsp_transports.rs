@@ -13,6 +13,7 @@ use sightline_tests::proxy::Proxy;
 use sightline_tests::relay::{Certificate, Tunnel};
 use sightline_tests::viewer::Viewer;
 use sightline_tests::{judge, wait};
+use sightline_wire::ServerMessage;
 
 /// A proxy that fetches `source` as `cam`.
 fn fetching(source: &str, more: &str) -> Result<Proxy> {
@@ -72,7 +73,7 @@ impl Units {
 #[test]
 fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
     // Several slices, so that what is left of a picture still looks like one.
-    let camera = Camera::start(Options { gop: 10, slices: 4, kbps: 3000, ..Options::default() })?;
+    let camera = Camera::start(Options { gop: 10, slices: 4, kbps: 800, ..Options::default() })?;
     let before = |rule: Box<dyn FnMut(&[u8]) -> Fate + Send>| Network::before(camera.port(), rule);
 
     let mut state = 7_u64;
@@ -81,8 +82,8 @@ fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % (1 << 32);
         match state >> 22 {
             0..20 => Fate::Drop,
-            20..30 => Fate::Late,
-            30..40 => Fate::Twice,
+            20..25 => Fate::Late,
+            25..35 => Fate::Twice,
             _ => Fate::Pass,
         }
     }))?;
@@ -127,8 +128,11 @@ fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
         let metric = proxy.metric("sightline_packets_lost_total", &[("stream", name)])?;
         assert!(metric >= Some(lost as f64), "{metric:?}");
         let record = viewer.record();
-        let lags = record.texts.iter().filter(|(_, _, text)| format!("{text:?}").contains("Offline")).count();
-        assert_eq!(lags, 0, "{name}: a loss is no end of the session");
+        // Beyond the first one, which says that the camera is being asked.
+        let texts =
+            record.texts.iter().skip_while(|(_, _, text)| !matches!(text, ServerMessage::Online { .. }));
+        let ends = texts.filter(|(_, _, text)| matches!(text, ServerMessage::Offline { .. })).count();
+        assert_eq!(ends, 0, "{name}: a loss is no end of the session");
     }
     Ok(())
 }
@@ -194,7 +198,8 @@ fn rtsps_is_spoken_to_a_camera_whose_certificate_is_trusted_and_to_no_other() ->
 
         let proxy = fetching(&camera.url_for("keeper", "falsch"), &trust)?;
         wait_for_error(&proxy, "unauthorized")?;
-        let strange = format!("trust = {:?}", Certificate::make()?.certificate());
+        let stranger = Certificate::make()?;
+        let strange = format!("trust = {:?}", stranger.certificate());
         for more in ["", &strange] {
             let proxy = fetching(&camera.url_for("keeper", "geheim"), more)?;
             let reason = wait_for_error(&proxy, "connect_failed")?;
