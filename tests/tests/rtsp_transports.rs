@@ -48,32 +48,39 @@ fn wait_for_error(proxy: &Proxy, code: &str) -> Result<String> {
     reason.with_context(|| format!("the log:\n{}", proxy.log()))
 }
 
-/// Numbers the access units of a stream of packets, from 1 on, and those of key frames.
+/// Pictures from key frame to key frame, where packets are lost.
+const GOP: u64 = 10;
+
+/// Numbers the access units of a stream of packets, from 1 on.
 #[derive(Default)]
 struct Units {
     unit: u64,
-    key_frame: u64,
-    in_key_frame: bool,
+    first_key_frame: Option<u64>,
     ended: bool,
 }
 
 impl Units {
     fn packet(&mut self, packet: &[u8]) -> Option<H264Packet> {
         let packet = H264Packet::read(packet).ok()?;
-        if self.ended || self.unit == 0 {
-            self.unit += 1;
-            self.in_key_frame = packet.key;
-            self.key_frame += u64::from(packet.key);
-        }
+        self.unit += u64::from(self.ended || self.unit == 0);
         self.ended = packet.marker;
+        if packet.key {
+            self.first_key_frame.get_or_insert(self.unit);
+        }
         Some(packet)
+    }
+
+    /// The number of the key frame that this unit is: its first packet, a delimiter, does not say.
+    fn key_frame(&self) -> Option<u64> {
+        let since = self.unit - self.first_key_frame?;
+        since.is_multiple_of(GOP).then_some(since / GOP)
     }
 }
 
 #[test]
 fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
     // Several slices, so that what is left of a picture still looks like one.
-    let camera = Camera::start(Options { gop: 10, slices: 4, kbps: 800, ..Options::default() })?;
+    let camera = Camera::start(Options { gop: GOP as u32, slices: 4, kbps: 800, ..Options::default() })?;
     let before = |rule: Box<dyn FnMut(&[u8]) -> Fate + Send>| Network::before(camera.port(), rule);
 
     let mut state = 7_u64;
@@ -87,16 +94,15 @@ fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
             _ => Fate::Pass,
         }
     }))?;
-    let (mut units, mut begun) = (Units::default(), false);
+    let (mut units, mut begun_in) = (Units::default(), 0);
     let first_slices = before(Box::new(move |packet| {
         let Some(packet) = units.packet(packet) else { return Fate::Pass };
-        begun &= units.in_key_frame;
-        begun |= packet.begins_later_slice;
-        if units.in_key_frame && units.key_frame.is_multiple_of(2) && !begun {
-            Fate::Drop
-        } else {
-            Fate::Pass
+        if packet.begins_later_slice {
+            begun_in = units.unit;
         }
+        let begun = begun_in == units.unit;
+        let odd = units.key_frame().is_some_and(|number| number % 2 == 1);
+        if odd && !begun { Fate::Drop } else { Fate::Pass }
     }))?;
     let mut units = Units::default();
     let ends = before(Box::new(move |packet| {
