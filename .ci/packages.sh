@@ -7,7 +7,7 @@ WANTED=(
   ffmpeg                                                         # the judge of recorded bytes
   python3-gi python3-numpy gir1.2-gst-rtsp-server-1.0            # the test camera
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-libav gstreamer1.0-tools
+  gstreamer1.0-libav gstreamer1.0-tools glib-networking          # the last one is its TLS
   nginx-light libnginx-mod-rtmp stunnel4                         # RTMP's other ends; the tests start them, see below
   fonts-dejavu-core
 )

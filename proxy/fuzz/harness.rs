@@ -9,6 +9,7 @@ use sightline::ingest::rtmp::{
     flv::{Demuxer, Kind, Output},
     session::{Event, Phase, Session},
 };
+use sightline::ingest::rtsp::exchange::Exchange;
 
 /// The longest header of a chunk: 3 bytes, 11, and an extended timestamp.
 const LONGEST_HEADER: usize = 18;
@@ -210,4 +211,87 @@ pub fn session(data: &[u8]) -> usize {
         Some((used, again))
     });
     tags.taken
+}
+
+/// `Exchange`: what a camera answers on its way to retina, and that it does not depend on how the bytes come in.
+///
+/// Byte 0 as in [`chunk`], but bit 7 is set where there is no password.
+pub fn rtsp(data: &[u8]) -> usize {
+    let Some((first, rest)) = data.split_first() else { return 0 };
+    let (cuts, bytes) = rest.split_at(rest.len().min((first & 15).into()));
+    let credentials = (first & 0x80 == 0).then(|| ("keeper".to_owned(), "p@ss:word".to_owned()));
+    let exchange = || {
+        let (local, remote) = ("rtsp://127.0.0.1:40001".to_owned(), "rtsps://camera".to_owned());
+        Exchange::new(local, remote, "us secret".into(), "us", credentials.clone())
+    };
+    // As retina would be answered, had it said this.
+    let _ = exchange().is_ours(bytes);
+    let _ = exchange().requests(bytes, &mut vec![]);
+    let parts = read_answers(exchange(), bytes, cuts);
+    let whole = read_answers(exchange(), bytes, &[]);
+    assert_eq!(parts, whole, "it matters how the bytes come in");
+    whole.1
+}
+
+/// What retina gets, how many requests the camera gets again, whether it all made sense, and where it sends us.
+fn read_answers(mut exchange: Exchange, bytes: &[u8], cuts: &[u8]) -> (Vec<u8>, usize, bool, Option<String>) {
+    let (mut to_retina, mut again, mut sense) = (vec![], vec![], true);
+    for cseq in 1..=3 {
+        let request = format!("DESCRIBE rtsp://127.0.0.1:40001/live RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n");
+        let used = exchange.requests(request.as_bytes(), &mut vec![]);
+        assert_eq!(used, Ok(request.len()));
+    }
+    for_each_read(bytes, cuts, |pending| match exchange.answers(pending, &mut to_retina, &mut again) {
+        Ok(used) => {
+            assert!(used <= pending.len());
+            Some((used, false))
+        }
+        Err(_) => {
+            sense = false;
+            None
+        }
+    });
+    // A byte that is no text becomes three.
+    assert!(to_retina.len() <= 3 * bytes.len() + 64, "{} bytes out of {}", to_retina.len(), bytes.len());
+    let requests = again.windows(9).filter(|nine| nine == b"DESCRIBE ").count();
+    // Three requests, each at most twice.
+    assert!(requests <= 6 && !again.windows(9).any(|nine| nine == b"127.0.0.1"));
+    (to_retina, requests, sense, exchange.location().map(str::to_owned))
+}
+
+/// What retina makes of a description: a camera on loopback answers with these bytes.
+pub fn sdp(data: &[u8]) -> usize {
+    use std::sync::OnceLock;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+    });
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let url = format!("rtsp://{}/live", listener.local_addr().expect("an address"));
+        let camera = async {
+            let (mut socket, _) = listener.accept().await.expect("retina connects");
+            let _ = socket.read(&mut [0; 4096]).await;
+            let head = format!(
+                "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n",
+                data.len()
+            );
+            let _ = socket.write_all(&[head.as_bytes(), data].concat()).await;
+            // Until retina has gone.
+            let _ = socket.read(&mut [0; 64]).await;
+        };
+        let asking = async {
+            let url = url.parse().expect("a URL");
+            let session = retina::client::Session::describe(url, Default::default()).await;
+            session.map_or(0, |session| {
+                let streams = session.streams();
+                streams.iter().filter(|stream| stream.parameters().is_some()).count()
+            })
+        };
+        tokio::join!(camera, asking).1
+    })
 }

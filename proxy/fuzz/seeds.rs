@@ -39,6 +39,8 @@ fn main() {
     amf();
     flv();
     session();
+    rtsp();
+    sdp();
 }
 
 fn save(target: &str, name: &str, parts: &[&[u8]]) {
@@ -274,7 +276,8 @@ fn flv() {
             video(0, &["96", "00", "68766331", "00", HVCC].concat()),
             video(
                 0,
-                &["96", "11", "68766331", "00", &size, "000000", HEVC_NALS, "01", "000004", "000000ff"].concat(),
+                &["96", "11", "68766331", "00", &size, "000000", HEVC_NALS, "01", "000004", "000000ff"]
+                    .concat(),
             ),
             video(300, &["93", "68766331", HEVC_NALS].concat()),
             video(340, &["96", "11", "68766331", "00", "ffffff", HEVC_NALS].concat()),
@@ -470,4 +473,70 @@ fn session() {
     let mut beyond = twice.clone();
     beyond[2] = 255;
     save("aggregate-beyond-its-end", AT_ONCE, &[&start, &control(1, 4096), &head, &beyond]);
+}
+
+/// What cameras answer to the three requests of the harness.
+fn rtsp() {
+    let answer = |cseq: u32, status: &str, fields: &str| {
+        format!("RTSP/1.0 {status}\r\nCSeq: {cseq}\r\n{fields}\r\n").into_bytes()
+    };
+    let digest = |nonce: &str, more: &str| {
+        format!("WWW-Authenticate: Digest realm=\"cam\", nonce=\"{nonce}\"{more}\r\n")
+    };
+    let refused = |cseq, fields: &str| answer(cseq, "401 Unauthorized", fields);
+    let ok =
+        |cseq| answer(cseq, "200 OK", "Content-Length: 3\r\n").into_iter().chain(*b"v=0").collect::<Vec<_>>();
+    let first = refused(1, &digest("n1", ""));
+    save("rtsp", "digest", &[AT_ONCE, &first, &ok(4)]);
+    save("rtsp", "digest-in-parts", &[IN_PARTS, &first, &ok(4)]);
+    save("rtsp", "stranger", &[STRANGER, &first]);
+    save("rtsp", "refused", &[AT_ONCE, &first, &refused(4, &digest("n2", ""))]);
+    let stale = digest("n2", ", stale=true");
+    save("rtsp", "stale", &[AT_ONCE, &first, &refused(4, &stale), &refused(5, &stale)]);
+    let both = "WWW-Authenticate: Basic realm=\"cam\"\r\n".to_owned();
+    save("rtsp", "basic", &[AT_ONCE, &refused(1, &both), &ok(4)]);
+    let sha = both + &digest("n1", ", algorithm=SHA-256, qop=\"auth,auth-int\", opaque=\"x\"");
+    save("rtsp", "sha-256", &[AT_ONCE, &refused(1, &sha), &ok(4)]);
+    save("rtsp", "no-challenge", &[AT_ONCE, &refused(1, "")]);
+    save("rtsp", "broken-challenge", &[AT_ONCE, &refused(1, "WWW-Authenticate: Digest realm=\"\\\r\n")]);
+    save("rtsp", "redirect", &[AT_ONCE, &answer(1, "302 Moved", "Location: rtsp://other/live\r\n")]);
+    let packet = b"$\x00\x00\x04abcd";
+    save("rtsp", "packets", &[IN_PARTS, &ok(1), packet, b"\r\n", packet, &ok(2), packet]);
+    save("rtsp", "asks-us", &[AT_ONCE, b"OPTIONS rtsp://us RTSP/1.0\r\nCSeq: 7\r\n\r\n", &ok(1)]);
+    save("rtsp", "long-body", &[AT_ONCE, &answer(1, "200 OK", "Content-Length: 99999999999999999999\r\n")]);
+    save("rtsp", "no-head", &[AT_ONCE, &b"RTSP/1.0 200 OK\r\n".repeat(1000)]);
+}
+
+/// What cameras offer.
+fn sdp() {
+    const TOP: &str =
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=Session\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n";
+    const H264: &str = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;\
+        profile-level-id=64000A;sprop-parameter-sets=Z2QACqzkEexEAAADAAQAAAMAyDxIlEg=,aOvgZSyL\r\na=control:track1\r\n";
+    const AAC: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 mpeg4-generic/44100/1\r\na=fmtp:97 streamtype=5;\
+        profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1208\r\na=control:track2\r\n";
+    let offered = |name: &str, media: &[&str]| {
+        save("sdp", name, &[TOP.as_bytes(), media.concat().as_bytes()]);
+    };
+    offered("h264-and-aac", &[H264, AAC]);
+    offered("h264-without-parameters", &["m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"]);
+    let hevc = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=fmtp:96 sprop-vps=QAEMAf//AWAAAAMAkAAAAwAAAwAelZgJ;\
+        sprop-sps=QgEBAWAAAAMAkAAAAwAAAwAeoCCDFllZrkyvAWgIAAADAAgAAAMAyEA=;sprop-pps=RAHBc9CJ\r\n";
+    offered("h265", &[hevc]);
+    offered("g711", &["m=audio 0 RTP/AVP 0\r\n"]);
+    offered("g726", &["m=audio 0 RTP/AVP 98\r\na=rtpmap:98 G726-16/8000\r\n"]);
+    offered("l16", &["m=audio 0 RTP/AVP 98\r\na=rtpmap:98 L16/48000/2\r\n"]);
+    offered("mjpeg", &["m=video 0 RTP/AVP 26\r\na=framerate:25.0\r\n"]);
+    offered(
+        "onvif-metadata",
+        &[H264, "m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n"],
+    );
+    offered("control-elsewhere", &["a=control:rtsp://[::1]:1/x?y=z\r\n", H264]);
+    offered(
+        "broken-fmtp",
+        &["m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z2Q=,=,;;==\r\n"],
+    );
+    offered("broken-rtpmap", &["m=audio 0 RTP/AVP 99\r\na=rtpmap:99 mpeg4-generic/0/0\r\n"]);
+    offered("nothing", &[]);
+    save("sdp", "empty", &[]);
 }

@@ -54,6 +54,16 @@ fn the_session_stands_its_corpus() {
 }
 
 #[test]
+fn the_bridge_to_cameras_stands_its_corpus() {
+    replay("rtsp", harness::rtsp);
+}
+
+#[test]
+fn retina_stands_the_corpus_of_descriptions() {
+    replay("sdp", harness::sdp);
+}
+
+#[test]
 fn the_seeds_reach_what_they_are_named_for() {
     let given = |target: fn(&[u8]) -> usize, name: &str, seed: &str| {
         let bytes = fs::read(corpus(name).join(seed)).expect("the seed is committed");
@@ -86,6 +96,19 @@ fn the_seeds_reach_what_they_are_named_for() {
         ("config-cut-off", 0),
     ] {
         assert_eq!(given(harness::flv, "flv", seed), frames, "{seed}");
+    }
+    for (seed, signed) in [
+        ("digest", 1),
+        ("digest-in-parts", 1),
+        ("stale", 2),
+        ("refused", 1),
+        ("stranger", 0),
+        ("redirect", 0),
+    ] {
+        assert_eq!(given(harness::rtsp, "rtsp", seed), signed, "{seed}");
+    }
+    for (seed, described) in [("h264-and-aac", 2), ("h265", 1), ("g711", 1), ("h264-without-parameters", 0)] {
+        assert_eq!(given(harness::sdp, "sdp", seed), described, "{seed}");
     }
     assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
     assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);

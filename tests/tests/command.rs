@@ -118,7 +118,7 @@ fn a_wrong_argument_ends_with_2() -> Result<()> {
     assert_eq!(proxy::run(["--version"])?.code, Some(0));
     let help = proxy::run(["--help"])?;
     assert_eq!(help.code, Some(0));
-    for option in ["--listen", "--auth", "--config", "--log", "demo", "check", "probe"] {
+    for option in ["--listen", "--auth", "--transport", "--config", "--log", "demo", "check", "probe"] {
         assert!(help.output.contains(option), "--help does not mention {option}:\n{}", help.output);
     }
     Ok(())

@@ -350,15 +350,14 @@ impl Reader<'_> {
         if let Some(message) = message {
             self.mistake(named.span.clone(), format_args!("{} {message}", shown(named.name)));
         }
-        let input = match publish {
-            Some(publish) => Input::Publish(publish),
-            None => {
-                let source = source?;
-                if let Some(transport) = transport {
-                    self.check_transport(&source, transport, transport_span);
-                }
-                Input::Source { source, trust, transport: transport.unwrap_or_default() }
+        let input = if let Some(publish) = publish {
+            Input::Publish(publish)
+        } else {
+            let source = source?;
+            if let Some(transport) = transport {
+                self.check_transport(&source, transport, transport_span);
             }
+            Input::Source { source, trust, transport: transport.unwrap_or_default() }
         };
         let default = Stream::new(name.ok()?, input);
         Some(Stream {

@@ -71,17 +71,13 @@ impl Camera {
             return Ok(Self(Protocol::Rtsp(Box::new(session), offers)));
         }
         let connecting = client::Session::connect(&target.source, target.trust.as_deref());
-        match timeout(target.connect_timeout, connecting).await {
-            Ok(session) => {
-                let transport = if target.source.uses_tls() { "tls" } else { "tcp" };
-                Ok(Self(Protocol::Rtmp(Box::new(session?), transport)))
-            }
-            Err(_) => {
-                let ms = target.connect_timeout.as_millis();
-                let reason = format!("the server did not answer within {ms} ms");
-                Err(Fault { code: "connect_failed", reason })
-            }
-        }
+        let connected = timeout(target.connect_timeout, connecting).await.unwrap_or_else(|_| {
+            let reason =
+                format!("the server did not answer within {} ms", target.connect_timeout.as_millis());
+            Err(Fault { code: "connect_failed", reason })
+        });
+        let transport = if target.source.uses_tls() { "tls" } else { "tcp" };
+        Ok(Self(Protocol::Rtmp(Box::new(connected?), transport)))
     }
 
     /// How its packets come: `tcp`, `tls` or `udp`.

@@ -28,7 +28,7 @@ use crate::{
 const UDP_SILENCE: Duration = Duration::from_millis(2_500);
 
 /// UDP by which nothing came is tried again after so long, when a session ends.
-const UDP_AGAIN: Duration = Duration::from_secs(300);
+const UDP_AGAIN: Duration = Duration::from_mins(5);
 
 /// A camera that allows few sessions is given so long to end the one before. retina asks it to from the moment that one
 /// ended, so mostly there is nothing to wait for.
