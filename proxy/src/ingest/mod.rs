@@ -149,8 +149,10 @@ impl Job {
             Ok(session) => session,
             Err(fault) => return fault,
         };
+        let transport = session.transport();
+        tracing::info!(stream = %self.stream.name, camera = %self.target.source, transport, "connected");
         let publisher = self.stream.publish();
-        publisher.transport(session.transport());
+        publisher.transport(transport);
         let feed = Feed {
             stream: &self.stream,
             publisher,
