@@ -159,6 +159,10 @@ impl Job {
             from: &self.target.source,
             stall_timeout: self.stall_timeout,
         };
-        feed.run(&mut session, pictures).await
+        let fault = feed.run(&mut session, pictures).await;
+        if fault.code == feed::NO_KEY_FRAME_CODE && transport == "udp" {
+            target.rtsp.doubt_udp();
+        }
+        fault
     }
 }

@@ -67,13 +67,18 @@ pub(in crate::ingest) struct Known {
     sessions: Arc<SessionGroup>,
     /// It refused to send packets in its connection.
     refuses_tcp: bool,
-    /// Since when nothing comes by UDP.
+    /// Since when nothing comes by UDP, or nothing that is of use.
     udp_silent: Option<Instant>,
     /// What requests are signed with expires in mid-session: retina does not sign anew.
     signs_anew: bool,
 }
 
 impl Known {
+    /// By UDP so much was lost that no key frame was whole: the connection is to be tried for a while.
+    pub(in crate::ingest) fn doubt_udp(&mut self) {
+        self.udp_silent = Some(Instant::now());
+    }
+
     /// What to try, one after the other.
     fn order(&self, source: &Source, wanted: config::Transport, now: Instant) -> &'static [Carriage] {
         const TCP: &[Carriage] = &[Carriage::Tcp];
