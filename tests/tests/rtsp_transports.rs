@@ -371,6 +371,23 @@ fn a_camera_that_sends_mjpeg_is_named_as_that() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_description_that_the_parser_panics_on_costs_its_camera_alone() -> Result<()> {
+    // sdp-types 0.1.8 takes a name in the wrong place for its own mistake.
+    let sdp = "v=0\r\no.0\r\ns=Session\r\nc=IN IP4 0.0.0.0\r\nt=- 1 1 IN IP4 0.0.0.0\r\ns=Session\r\n\
+               c=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\nm=audio 0 RTP/AVP 99\r\n\
+               a=rtpmap:99 mpeg4-generic/0/0\r\n";
+    let bad = Scripted::start(move |_, _| {
+        format!("200 OK\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len())
+    })?;
+    let good = Camera::start(Options::default())?;
+    let proxy = Proxy::start([format!("cam={}", bad.url()), format!("good={}", good.url())])?;
+    let viewer = Viewer::watch(&proxy, "good")?;
+    wait_for_error(&proxy, "internal")?;
+    viewer.wait_more_fragments(25)?;
+    Ok(())
+}
+
 /// What `sightline probe --json` says, and its exit code.
 fn probe(arguments: &[&str]) -> Result<(Value, Option<i32>)> {
     let finished =
