@@ -241,15 +241,11 @@ fn read_answers(mut exchange: Exchange, bytes: &[u8], cuts: &[u8]) -> (Vec<u8>, 
         let used = exchange.requests(request.as_bytes(), &mut vec![]);
         assert_eq!(used, Ok(request.len()));
     }
-    for_each_read(bytes, cuts, |pending| match exchange.answers(pending, &mut to_retina, &mut again) {
-        Ok(used) => {
-            assert!(used <= pending.len());
-            Some((used, false))
-        }
-        Err(_) => {
-            sense = false;
-            None
-        }
+    for_each_read(bytes, cuts, |pending| {
+        let used = exchange.answers(pending, &mut to_retina, &mut again).ok();
+        sense = used.is_some();
+        assert!(used.is_none_or(|used| used <= pending.len()));
+        Some((used?, false))
     });
     // A byte that is no text becomes three.
     assert!(to_retina.len() <= 3 * bytes.len() + 64, "{} bytes out of {}", to_retina.len(), bytes.len());
@@ -260,8 +256,13 @@ fn read_answers(mut exchange: Exchange, bytes: &[u8], cuts: &[u8]) -> (Vec<u8>, 
 }
 
 /// What retina makes of a description: a camera on loopback answers with these bytes.
+///
+/// Not among the targets of `make fuzz`: sdp-types 0.1.8 panics on some lines out of order, which any run finds in seconds. It
+/// costs the camera that sends it a pause (`ingest::Job::run`), and nobody else anything.
 pub fn sdp(data: &[u8]) -> usize {
     use std::sync::OnceLock;
+
+    use retina::client::SessionOptions;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -286,7 +287,8 @@ pub fn sdp(data: &[u8]) -> usize {
         };
         let asking = async {
             let url = url.parse().expect("a URL");
-            let session = retina::client::Session::describe(url, Default::default()).await;
+            let options = SessionOptions::default();
+            let session = retina::client::Session::describe(url, options).await;
             session.map_or(0, |session| {
                 let streams = session.streams();
                 streams.iter().filter(|stream| stream.parameters().is_some()).count()

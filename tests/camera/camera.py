@@ -33,6 +33,7 @@ options.add_argument('--transport', choices=TRANSPORTS, help='the only one it ag
 options.add_argument('--tls', nargs=2, metavar=('CERT', 'KEY'), help='RTSPS, with these PEM files')
 options.add_argument('--address', default='127.0.0.1')
 options.add_argument('--session-timeout', type=int, default=60, help='seconds until a session without a word is ended')
+options.add_argument('--max-sessions', type=int, default=0, help='that it has at a time; 0: any number')
 options.add_argument('--slices', type=int, default=1, help='of each picture')
 options.add_argument('--audio-from', type=float, default=0, metavar='S', help='sound begins so many seconds late')
 options.add_argument('--audio-pause', type=float, nargs=2, default=(0, 0), metavar='S', help='no sound from then to then')
@@ -162,6 +163,7 @@ def limit(_server, client):
 
 
 server.connect('client-connected', limit)
+server.get_session_pool().set_max_sessions(args.max_sessions)
 GLib.timeout_add(500, lambda: server.get_session_pool().cleanup() >= 0)
 if args.offers:
     mounts = {f'{args.path}/{offer}': Factory(*(offer + '+').split('+')[:2]) for offer in args.offers.split(',')}

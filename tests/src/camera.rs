@@ -52,6 +52,8 @@ pub struct Options {
     pub address: &'static str,
     /// Seconds until it ends a session in which nothing is said.
     pub session_timeout_s: u32,
+    /// How many sessions it has at a time; 0: any number.
+    pub max_sessions: u32,
     /// Slices of each picture.
     pub slices: u32,
 }
@@ -80,6 +82,7 @@ impl Default for Options {
             tls: None,
             address: "127.0.0.1",
             session_timeout_s: 60,
+            max_sessions: 0,
             slices: 1,
         }
     }
@@ -165,6 +168,7 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     option("encoder", options.encoder.to_owned());
     option("address", options.address.to_owned());
     option("session-timeout", options.session_timeout_s.to_string());
+    option("max-sessions", options.max_sessions.to_string());
     option("slices", options.slices.to_string());
     option("auth", options.auth.to_owned());
     if let Some(transport) = options.transport {

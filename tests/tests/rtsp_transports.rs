@@ -144,12 +144,14 @@ fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
 
 #[test]
 fn where_nothing_comes_by_udp_packets_come_in_the_connection_and_that_is_remembered() -> Result<()> {
-    let mut camera = Camera::start(Options::default())?;
+    // With one session at a time the first one has to be ended before there is another.
+    let mut camera = Camera::start(Options { max_sessions: 1, ..Options::default() })?;
     let network = Network::before(camera.port(), |_| Fate::Pass)?;
     network.silence(true);
     let proxy = fetching(&format!("rtsp://127.0.0.1:{}/cam", network.port()), "transport = \"udp\"")?;
     assert_plays(&proxy, "tcp", 25)?;
     assert_eq!(network.udp_setups(), 1);
+    assert_eq!(proxy.stream("cam")?["failures_total"], 0, "{}", proxy.log());
     assert!(proxy.log().contains("nothing came within"), "{}", proxy.log());
 
     let viewer = Viewer::watch(&proxy, "cam")?;
@@ -366,6 +368,23 @@ fn a_camera_that_sends_mjpeg_is_named_as_that() -> Result<()> {
     let camera = Scripted::start(|_, _| offering(MJPEG))?;
     let reason = wait_for_error(&fetching(&camera.url(), "")?, "unsupported")?;
     assert!(reason.contains("MJPEG") && reason.contains("H.264"), "{reason}");
+    Ok(())
+}
+
+#[test]
+fn a_description_that_the_parser_panics_on_costs_its_camera_alone() -> Result<()> {
+    // sdp-types 0.1.8 takes a name in the wrong place for its own mistake.
+    let sdp = "v=0\r\no.0\r\ns=Session\r\nc=IN IP4 0.0.0.0\r\nt=- 1 1 IN IP4 0.0.0.0\r\ns=Session\r\n\
+               c=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\nm=audio 0 RTP/AVP 99\r\n\
+               a=rtpmap:99 mpeg4-generic/0/0\r\n";
+    let bad = Scripted::start(move |_, _| {
+        format!("200 OK\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len())
+    })?;
+    let good = Camera::start(Options::default())?;
+    let proxy = Proxy::start([format!("cam={}", bad.url()), format!("good={}", good.url())])?;
+    let viewer = Viewer::watch(&proxy, "good")?;
+    wait_for_error(&proxy, "internal")?;
+    viewer.wait_more_fragments(25)?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ const FAR_KEY_FRAMES: Duration = Duration::from_secs(4);
 /// No key frame for so long is worth it even before there is the next one.
 const VERY_FAR_KEY_FRAMES: Duration = Duration::from_secs(10);
 
+/// The code of a session without key frames.
+pub(super) const NO_KEY_FRAME_CODE: &str = "no_key_frame";
+
 /// The code of that warning.
 const KEY_FRAME_INTERVAL: &str = "key_frame_interval";
 
@@ -99,7 +102,7 @@ impl<From: Display> Feed<'_, From> {
                         pictures.get_or_insert(Pictures { first: now, last: now }).last = now;
                     } else if now > shown_by {
                         let reason = format!("no key frame for {} s", NO_KEY_FRAME.as_secs());
-                        return Fault { code: "no_key_frame", reason };
+                        return Fault { code: NO_KEY_FRAME_CODE, reason };
                     }
                 }
             }

@@ -151,14 +151,20 @@ impl Job {
             Ok(session) => session,
             Err(fault) => return fault,
         };
+        let transport = session.transport();
+        tracing::info!(stream = %self.stream.name, camera = %self.target.source, transport, "connected");
         let publisher = self.stream.publish();
-        publisher.transport(session.transport());
+        publisher.transport(transport);
         let feed = Feed {
             stream: &self.stream,
             publisher,
             from: &self.target.source,
             stall_timeout: self.stall_timeout,
         };
-        feed.run(&mut session, pictures).await
+        let fault = feed.run(&mut session, pictures).await;
+        if fault.code == feed::NO_KEY_FRAME_CODE && transport == "udp" {
+            target.rtsp.doubt_udp();
+        }
+        fault
     }
 }

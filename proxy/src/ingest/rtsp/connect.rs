@@ -67,13 +67,18 @@ pub(in crate::ingest) struct Known {
     sessions: Arc<SessionGroup>,
     /// It refused to send packets in its connection.
     refuses_tcp: bool,
-    /// Since when nothing comes by UDP.
+    /// Since when nothing comes by UDP, or nothing that is of use.
     udp_silent: Option<Instant>,
     /// What requests are signed with expires in mid-session: retina does not sign anew.
     signs_anew: bool,
 }
 
 impl Known {
+    /// By UDP so much was lost that no key frame was whole: the connection is to be tried for a while.
+    pub(in crate::ingest) fn doubt_udp(&mut self) {
+        self.udp_silent = Some(Instant::now());
+    }
+
     /// What to try, one after the other.
     fn order(&self, source: &Source, wanted: config::Transport, now: Instant) -> &'static [Carriage] {
         const TCP: &[Carriage] = &[Carriage::Tcp];
@@ -130,7 +135,9 @@ pub(super) async fn play(target: &mut Target) -> Result<Played, Fault> {
                     return Ok(played);
                 }
                 Err(failure) => {
-                    target.rtsp.udp_silent = Some(Instant::now());
+                    if matches!(failure, Failure::Carriage(_)) {
+                        target.rtsp.udp_silent = Some(Instant::now());
+                    }
                     failure
                 }
             },
@@ -185,7 +192,10 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
         session.setup(i, setup).await.map_err(|e| match e.status_code() {
             _ if expired(&e) => Failure::Expired,
             // 461 is what it should say; some say 400, 406 or 500, or agree and then mean another one.
-            Some(401 | 403 | 404 | 453 | 454) | None => Failure::Other(fault(&e, &source)),
+            Some(401 | 403 | 404 | 453 | 454) => Failure::Other(fault(&e, &source)),
+            // It hung up, or named for UDP where nothing leads to.
+            None if carriage == Carriage::Tcp => Failure::Other(fault(&e, &source)),
+            None => Failure::Carriage(fault(&e, &source)),
             Some(_) => Failure::Carriage(error::setup(&e, &source, carriage)),
         })?;
     }
