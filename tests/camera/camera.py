@@ -38,7 +38,9 @@ if args.codec == 'h264':
     )
 else:
     # Its zero latency would rule B-frames out.
-    tune = 'option-string=pools=none:frame-threads=1:rc-lookahead=0' if args.bframes else 'tune=zerolatency'
+    tune = 'tune=zerolatency'
+    if args.bframes:
+        tune = f'option-string=bframes={args.bframes}:b-adapt=0:rc-lookahead={args.bframes + 1}:frame-threads=1'
     encoder = (
         f'x265enc {tune} speed-preset=ultrafast bitrate={args.kbps} key-int-max={args.gop} {args.encoder} '
         '! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1'
@@ -73,8 +75,15 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         pictures = element.get_by_name_recurse_up('video')
         sounds = element.get_by_name_recurse_up('audio')
 
+        began = []
+
         def tick(n):
-            pictures.emit('push-buffer', Gst.Buffer.new_wrapped(shown.picture(n)))
+            picture = Gst.Buffer.new_wrapped(shown.picture(n))
+            if args.bframes:
+                # Cameras with such an encoder stamp pictures by their sensor's clock: evenly.
+                began or began.append(element.get_current_running_time() - n * Gst.SECOND // args.fps)
+                picture.pts = began[0] + n * Gst.SECOND // args.fps
+            pictures.emit('push-buffer', picture)
             if sounds:
                 sounds.emit('push-buffer', Gst.Buffer.new_wrapped(shown.sound(n)))
 
