@@ -54,6 +54,16 @@ fn the_session_stands_its_corpus() {
 }
 
 #[test]
+fn the_readers_of_parameter_sets_stand_their_corpus() {
+    replay("sps", harness::sps);
+}
+
+#[test]
+fn the_readers_of_access_units_stand_their_corpus() {
+    replay("nal", harness::nal);
+}
+
+#[test]
 fn the_seeds_reach_what_they_are_named_for() {
     let given = |target: fn(&[u8]) -> usize, name: &str, seed: &str| {
         let bytes = fs::read(corpus(name).join(seed)).expect("the seed is committed");
@@ -86,6 +96,14 @@ fn the_seeds_reach_what_they_are_named_for() {
         ("config-cut-off", 0),
     ] {
         assert_eq!(given(harness::flv, "flv", seed), frames, "{seed}");
+    }
+    for (seed, pictures) in
+        [("pyramid", 9), ("open-gop", 12), ("intra-refresh", 12), ("cra", 14), ("no-parameters", 1)]
+    {
+        assert_eq!(given(harness::nal, "nal", seed), pictures, "{seed}");
+    }
+    for (seed, understood) in [("pyramid", 3), ("cra", 4), ("to-be-repaired", 2), ("cut-off", 0)] {
+        assert_eq!(given(harness::sps, "sps", seed), understood, "{seed}");
     }
     assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
     assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);

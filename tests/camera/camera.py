@@ -79,9 +79,10 @@ class Factory(GstRtspServer.RTSPMediaFactory):
 
         def tick(n):
             picture = Gst.Buffer.new_wrapped(shown.picture(n))
-            if args.bframes:
-                # Cameras with such an encoder stamp pictures by their sensor's clock: evenly.
-                began or began.append(element.get_current_running_time() - n * Gst.SECOND // args.fps)
+            # Cameras with such an encoder stamp pictures by their sensor's clock: evenly. There is none before it plays.
+            if args.bframes and element.get_state(0).state == Gst.State.PLAYING:
+                if not began:
+                    began.append(element.get_current_running_time() - n * Gst.SECOND // args.fps)
                 picture.pts = began[0] + n * Gst.SECOND // args.fps
             pictures.emit('push-buffer', picture)
             if sounds:
