@@ -3,13 +3,16 @@
 //! test run. Each gives how many messages, values, frames or tags it saw, so that a seed can be seen to do its work.
 
 use bytes::Bytes;
-use sightline::ingest::rtmp::{
-    amf::{self, Value},
-    chunk::{ChunkReader, MAX_CHUNK_STREAMS, MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN, Message},
-    flv::{Demuxer, Kind, Output},
-    session::{Event, Phase, Session},
-};
 use sightline::ingest::rtsp::exchange::Exchange;
+use sightline::{
+    ingest::rtmp::{
+        amf::{self, Value},
+        chunk::{ChunkReader, MAX_CHUNK_STREAMS, MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN, Message},
+        flv::{Demuxer, Kind, Output},
+        session::{Event, Phase, Session},
+    },
+    media::{Coding, Track, h264, h265, pictures::Pictures},
+};
 
 /// The longest header of a chunk: 3 bytes, 11, and an extended timestamp.
 const LONGEST_HEADER: usize = 18;
@@ -296,4 +299,113 @@ pub fn sdp(data: &[u8]) -> usize {
         };
         tokio::join!(camera, asking).1
     })
+}
+
+/// The coding that a first byte stands for.
+fn coding(first: u8) -> Coding {
+    if first & 1 == 0 { Coding::H264 } else { Coding::H265 }
+}
+
+/// Parameter sets: the readers of each, the repair of an SPS, and a whole configuration made of them.
+///
+/// Byte 0 is even for H.264. Then NAL units, each behind 2 bytes of length. Gives how many were understood.
+pub fn sps(data: &[u8]) -> usize {
+    let Some((first, rest)) = data.split_first() else { return 0 };
+    let nals = sized(rest);
+    let mut understood = 0;
+    for nal in &nals {
+        if coding(*first) == Coding::H265 {
+            understood += usize::from(h265::parse_sps(nal).is_some() || h265::slice::pps(nal).is_some());
+            continue;
+        }
+        let read = h264::sps::read(nal);
+        understood += usize::from(read.is_some() || h264::slice::pps_id(nal).is_some());
+        if let Some(repaired) = h264::sps::repaired(nal) {
+            let again = h264::sps::read(&repaired).expect("what was repaired can be read");
+            assert_eq!(again.max_num_reorder_frames, Some(0));
+            assert_eq!(
+                read.map(|sps| (sps.order_count, sps.frame_num_bits)),
+                Some((again.order_count, again.frame_num_bits))
+            );
+            assert_eq!(h264::sps::repaired(&repaired), None, "once is enough");
+            assert!(repaired.len() <= nal.len() * 3 / 2 + 32);
+        }
+    }
+    if let Some(track) = configured(&mut Pictures::new(coding(*first)), &nals) {
+        assert!(track.decoder_config.len() <= data.len() * 3 / 2 + 4096);
+    }
+    understood
+}
+
+/// NAL units, each behind 2 bytes of length; the last may be cut short.
+fn sized(mut rest: &[u8]) -> Vec<&[u8]> {
+    let mut nals = vec![];
+    while let Some((len, behind)) = rest.split_first_chunk::<2>() {
+        let (nal, behind) = behind.split_at(behind.len().min(u16::from_be_bytes(*len).into()));
+        nals.push(nal);
+        rest = behind;
+    }
+    nals
+}
+
+/// Has the parameter sets among these configure a track, as retina gives them: one of each.
+fn configured(pictures: &mut Pictures, nals: &[&[u8]]) -> Option<Track> {
+    let of = |kind: u8| {
+        let is = |nal: &&&[u8]| nal.first().is_some_and(|first| kind_of(*first, pictures.coding()) == kind);
+        let nal = nals.iter().find(is)?;
+        Some([&(nal.len() as u16).to_be_bytes(), *nal].concat())
+    };
+    let record = if pictures.coding() == Coding::H265 {
+        let mut record =
+            vec![1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 63, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 15, 3];
+        for kind in [32, 33, 34] {
+            record.extend([kind, 0, 1]);
+            record.extend(of(kind)?);
+        }
+        record
+    } else {
+        let sps = of(7)?;
+        let head = [1, *sps.get(3)?, *sps.get(4)?, *sps.get(5)?, 0xff, 0xe1];
+        [&head[..], &sps, &[1], &of(8)?].concat()
+    };
+    pictures.configure(&record).ok()
+}
+
+fn kind_of(first: u8, coding: Coding) -> u8 {
+    if coding == Coding::H265 { first >> 1 & 63 } else { first & 31 }
+}
+
+/// `Pictures`: access units through the reading of slices to decode times.
+///
+/// Byte 0 is even for H.264. Each access unit: how much later than the one before it is shown, in ticks, in 4 bytes with a
+/// sign; its length in 2; NAL units as in [`sps`]. Gives how many pictures came out.
+pub fn nal(data: &[u8]) -> usize {
+    let Some((first, mut rest)) = data.split_first() else { return 0 };
+    let coding = coding(*first);
+    let mut pictures = Pictures::new(coding);
+    let (mut pts_ticks, mut newest, mut last, mut placed) = (0i64, 0, None, 0);
+    while let Some((head, after)) = rest.split_first_chunk::<6>() {
+        let [s0, s1, s2, s3, l0, l1] = *head;
+        let (unit, after) = after.split_at(after.len().min(u16::from_be_bytes([l0, l1]).into()));
+        rest = after;
+        pts_ticks += i64::from(i32::from_be_bytes([s0, s1, s2, s3]));
+        let mut nals = sized(unit);
+        configured(&mut pictures, &nals);
+        let parameters = if coding == Coding::H265 { 32..35 } else { 7..9 };
+        nals.retain(|nal| !nal.first().is_some_and(|first| parameters.contains(&kind_of(*first, coding))));
+        let payload: Bytes =
+            nals.iter().flat_map(|nal| [&(nal.len() as u32).to_be_bytes(), *nal].concat()).collect();
+        let len = payload.len();
+        let Ok(Some(unit)) = pictures.read(payload, pts_ticks) else { continue };
+        let picture = pictures.place(unit, pts_ticks);
+        assert!(picture.data.len() <= 12 * len);
+        let dts_ticks = picture.dts_ticks.unwrap_or(pts_ticks);
+        // A clock that goes back begins anew, and so does a track with other parameter sets.
+        if pts_ticks >= newest && picture.dts_ticks.is_some() {
+            assert!(last.is_none_or(|last| dts_ticks > last), "{dts_ticks} after {last:?}");
+        }
+        (newest, last) = (pts_ticks.max(newest), Some(dts_ticks));
+        placed += 1;
+    }
+    placed
 }

@@ -28,6 +28,25 @@ const AV1_UNIT: &str = "0a0a00000002aff79b5f2008323914003fe030c0000b2eb2c0c8121f
 const OPUS_HEAD: &str = "4f70757348656164010138010000000000000000000000";
 const ON_METADATA: &str = "02000d40736574446174614672616d6502000a6f6e4d65746144617461080000000d00086475726174696f6e003fc999999999999a000577696474680040500000000000000006686569676874004048000000000000000d766964656f646174617261746500000000000000000000096672616d6572617465004039000000000000000c766964656f636f646563696400401c000000000000000d617564696f646174617261746500401f400000000000000f617564696f73616d706c65726174650040e5888000000000000f617564696f73616d706c6573697a65004030000000000000000673746572656f0100000c617564696f636f64656369640040240000000000000007656e636f64657202000d4c61766635392e32372e313030000866696c6573697a65004098300000000000000009";
 
+/// x264, 3 slices a picture: NAL units of access units, of slices the beginning.
+const SLICES: &str = "6742c00ada11ec0440000003004000000ca3c489a8 68ce0fc8 6588843a0c60016c4211e5051b8e 65288843a0c6038100088000112d 65122210e83180020b90025a0271, 419a228b 4129a228b0 4112688a2c";
+/// x264, 3 B-frames and one of them a reference: NAL units of access units, of slices the beginning.
+const PYRAMID: &str = "6764000aacd9447b011000000300100000030320f1225960 68ef8fcb 65888400dfd4d445abc4073c5372, 419a241893ffbcd9e6330a6358df, 419e424223fffedd20aa806c8f7b, 019e6144575cc0, 019e634457e9f76d, 419a68344c7fd77dad9ead81cd40, 419e8645112c9feb219a54da311b, 019ea544475941, 019ea744dffed1b97da0";
+/// x264, interlaced: NAL units of access units, of slices the beginning.
+const INTERLACED: &str = "674d4015f4227e5c0440000003004000000c87c50aa8 68de0fc8 0601013280 6588822c3a8630004440018e4102, 0601013280 419a2360897e3e, 0601014280 419a4561a5f8bf8adeb5afc56f5a";
+/// x264, open GOPs: NAL units of access units, of slices the beginning.
+const OPEN_GOP: &str = "6764000aacd9447b011000000300100000030320f1225960 68ef8fcb 6588840057e9d7ad090cefc866e7, 419a23188effc819807c01cdfd0e, 419e414212fffeead88688b26530, 019e62442dfffeed75ecc90a0cff, 6764000aacd9447b011000000300100000030320f1225960 68ef8fcb 060601c480 418899811fdae397d3c4073b52ba, 419e8445112c25ff7341, 019ea5442dff7bc1, 419aa9344ca22e10ffccd6189284, 419ec74212ff7340, 019ee8442dff7bc0, 419aeb344ca2616f1d71, 019f0a442dff7bc0";
+/// x264, intra refresh: NAL units of access units, of slices the beginning.
+const INTRA_REFRESH: &str = "6742c00ada11ec0440000003004000000c83c489a8 68ce0fc8 6588843a0c60016c4211e5051b8e, 419a2286c0, 419a40e8dd7093975ab8, 419a605af06103685cc99932520c, 419a8022bc6c7ddb92217a64072f, 419aa02abc3ddb6b8791660e1b42, 6742c00ada11ec0440000003004000000c83c489a8 68ce0fc8 0606017180 419ac032a1d9c0010001804801c1, 419ae036bc3b9301d5d7162fc690, 419b003ebc1077396846c0acef0b, 419b203ebc6f83d660dcca80b869, 419b4010af0ef8f0d0d7050fe338, 419b6010af0af84f97808001cb3c";
+/// x264, cropped: NAL units of access units, of slices the beginning.
+const CROPPED: &str =
+    "6742c00ada11f9ab041000000300100000030320f1226a 68ce0fc8 6588843a0c6000f91002116668c2, 419a21a1b0";
+/// x265, open GOPs: NAL units of access units, of slices the beginning.
+const CRA: &str = "40010c01ffff01600000030090000003000003001e959009 42010101600000030090000003000003001ea0208316595912930bc05a020000030002000003003210 4401c073c089 2801ac76a0e6048a1f00da43e795, 0201d0195e20e4ddedeffff8da91, 0201e04497820490e12bff966221, 0001e024ffe89029809b68, 40010c01ffff01600000030090000003000003001e959009 42010101600000030090000003000003001ea0208316595912930bc05a020000030002000003003210 4401c073c089 2a01ac184b4919809a3a6f43bc9f, 1201e0a225d78204909b7c, 1001e086fffa240a609b68, 0201d0495e20ec9e5c, 0201e104978204909b7c, 0001e0e4ffe89028809b68, 40010c01ffff01600000030090000003000003001e959009 42010101600000030090000003000003001ea0208316595912930bc05a020000030002000003003210 4401c073c089 2a01ac304b4918809a3a6eb3be8f, 1201e16225d78204b09b7c, 1001e146fffa240a209b68, 0201d0697883909e5c";
+/// x264, constrained baseline: NAL units of access units, of slices the beginning.
+const BASELINE: &str =
+    "6742c00ada11ec0440000003004000000c83c489a8 68ce0fc8 6588843a0c60016c4211e5051b8e, 419a2286c0";
+
 /// How the harness is to read a seed: nothing said, in reads of 1 and of 7 bytes, as a stranger's.
 const AT_ONCE: &[u8] = &[0];
 const IN_PARTS: &[u8] = &[2, 1, 7];
@@ -41,6 +60,8 @@ fn main() {
     session();
     rtsp();
     sdp();
+    parameter_sets();
+    access_units();
 }
 
 fn save(target: &str, name: &str, parts: &[&[u8]]) {
@@ -539,4 +560,68 @@ fn sdp() {
     offered("broken-rtpmap", &["m=audio 0 RTP/AVP 99\r\na=rtpmap:99 mpeg4-generic/0/0\r\n"]);
     offered("nothing", &[]);
     save("sdp", "empty", &[]);
+}
+
+fn sized(nal: &[u8]) -> Vec<u8> {
+    [&(nal.len() as u16).to_be_bytes(), nal].concat()
+}
+
+/// The clips, whether each is H.265, and when their pictures are shown, in frames.
+const CLIPS: [(&str, &str, u8, &[i32]); 8] = [
+    ("slices", SLICES, 0, &[0, 1]),
+    ("pyramid", PYRAMID, 0, &[0, 4, 2, 1, 3, 8, 6, 5, 7]),
+    ("interlaced", INTERLACED, 0, &[0, 1, 2]),
+    ("open-gop", OPEN_GOP, 0, &[0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 11, 10]),
+    ("intra-refresh", INTRA_REFRESH, 0, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+    ("cropped", CROPPED, 0, &[0, 1]),
+    ("cra", CRA, 1, &[0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 12, 10, 11, 13]),
+    ("baseline", BASELINE, 0, &[0, 1]),
+];
+
+fn parameter_sets() {
+    for (name, clip, h265, _) in CLIPS {
+        let unit = clip.split(", ").next().expect("an access unit");
+        let nals: Vec<_> = unit.split(' ').map(|nal| sized(&hex(nal))).collect();
+        save("sps", name, &[&[h265], &nals.concat()]);
+    }
+    // Baseline of 64x48 without VUI, type 2 of counting: what is repaired.
+    let bare = [sized(&hex("6742000af88a22")), sized(&hex("68ce0fc8"))].concat();
+    save("sps", "to-be-repaired", &[&[0], &bare]);
+    save("sps", "cut-off", &[&[0], &sized(&hex("6742")), &sized(&hex("68"))]);
+    save("sps", "endless", &[&[0], &sized(&[&[0x67][..], &[0; 5000]].concat()), &sized(&hex("68ce0fc8"))]);
+}
+
+fn access_units() {
+    let unit = |step: i32, nals: &str| {
+        let nals: Vec<u8> = nals.split(' ').flat_map(|nal| sized(&hex(nal))).collect();
+        [&step.to_be_bytes()[..], &(nals.len() as u16).to_be_bytes(), &nals].concat()
+    };
+    for (name, clip, h265, shown) in CLIPS {
+        let mut last = 0;
+        let units: Vec<_> = clip
+            .split(", ")
+            .zip(shown)
+            .map(|(nals, shown)| unit((shown - std::mem::replace(&mut last, *shown)) * 3600, nals))
+            .collect();
+        save("nal", name, &[&[h265], &units.concat()]);
+        if name == "pyramid" {
+            // The camera's clock is set back and forth by 30 s.
+            let jumps = [
+                &units.concat()[..],
+                &unit(-2_700_000, "419a68344c7fd7"),
+                &unit(2_700_000, "419a68344c7fd7"),
+            ];
+            save("nal", "clock-jumps", &[&[h265], &jumps.concat()]);
+        }
+    }
+    save("nal", "no-parameters", &[&[0], &unit(0, "6588843a0c60")]);
+    save(
+        "nal",
+        "another-sps",
+        &[
+            &[0],
+            &unit(0, BASELINE.split(", ").next().expect("one")),
+            &unit(3600, PYRAMID.split(", ").next().expect("one")),
+        ],
+    );
 }

@@ -64,6 +64,16 @@ fn retina_stands_the_corpus_of_descriptions() {
 }
 
 #[test]
+fn the_readers_of_parameter_sets_stand_their_corpus() {
+    replay("sps", harness::sps);
+}
+
+#[test]
+fn the_readers_of_access_units_stand_their_corpus() {
+    replay("nal", harness::nal);
+}
+
+#[test]
 fn the_seeds_reach_what_they_are_named_for() {
     let given = |target: fn(&[u8]) -> usize, name: &str, seed: &str| {
         let bytes = fs::read(corpus(name).join(seed)).expect("the seed is committed");
@@ -109,6 +119,16 @@ fn the_seeds_reach_what_they_are_named_for() {
     }
     for (seed, described) in [("h264-and-aac", 2), ("h265", 1), ("g711", 1), ("h264-without-parameters", 0)] {
         assert_eq!(given(harness::sdp, "sdp", seed), described, "{seed}");
+    }
+
+    #[test]
+    for (seed, pictures) in
+        [("pyramid", 9), ("open-gop", 12), ("intra-refresh", 12), ("cra", 14), ("no-parameters", 1)]
+    {
+        assert_eq!(given(harness::nal, "nal", seed), pictures, "{seed}");
+    }
+    for (seed, understood) in [("pyramid", 3), ("cra", 4), ("to-be-repaired", 2), ("cut-off", 0)] {
+        assert_eq!(given(harness::sps, "sps", seed), understood, "{seed}");
     }
     assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
     assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);

@@ -56,7 +56,9 @@ def picture(codec):
         )
     else:
         # Its zero latency would rule B-frames out.
-        tune = 'option-string=pools=none:frame-threads=1:rc-lookahead=0' if args.bframes else 'tune=zerolatency'
+        tune = 'tune=zerolatency'
+        if args.bframes:
+            tune = f'option-string=bframes={args.bframes}:b-adapt=0:rc-lookahead={args.bframes + 1}:frame-threads=1'
         encoder = (
             f'x265enc {tune} speed-preset=ultrafast bitrate={args.kbps} key-int-max={args.gop} {args.encoder} '
             '! h265parse ! rtph265pay name=pay0 pt=96 config-interval=-1'
@@ -123,6 +125,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         element = media.get_element()
         pictures = element.get_by_name_recurse_up('video')
         sounds = element.get_by_name_recurse_up('audio')
+
+        began = []
 
         def tick(n):
             if not scene.plays(pictures):

@@ -3,13 +3,14 @@
 mod common;
 
 use anyhow::{Context, Result};
-use common::{PLAYER, assert_live_within, in_both_browsers, name, wait_for_element};
+use common::{assert_live_within, in_both_browsers, name, wait_for_element};
 use sightline_tests::browser::{Browser, Engine};
 use sightline_tests::camera::{Camera, Options};
 use sightline_tests::judge;
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::Viewer;
 use sightline_tests::wait;
+use sightline_wire::ClientMessage;
 
 in_both_browsers![
     b_frames_are_shown_in_order,
@@ -79,20 +80,63 @@ fn h265_plays_or_is_refused_by_name(browser: &Browser) -> Result<()> {
     page.screenshot(&name(browser, "rtsp-h265-refused")).map(drop)
 }
 
-/// ffmpeg decodes what comes of a camera without a complaint and frame for frame; gives the size it found.
-fn judged(options: Options, frames: usize) -> Result<(u64, u64)> {
+/// Watches a camera as somebody who decodes H.265, too, and waits for so many pictures.
+fn watched(proxy: &Proxy, frames: usize) -> Result<Viewer> {
+    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+    viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["avc1".into(), "hvc1".into()] });
+    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    viewer.wait_fragments(frames)?;
+    Ok(viewer)
+}
+
+/// ffmpeg decodes all that comes of a camera without a complaint, frame for frame, and no picture is decoded after it is
+/// shown. Gives the size it found, and how far decoding is from showing at least and at most, in frames.
+fn judged(options: Options) -> Result<((u64, u64), (i32, i32))> {
     let camera = Camera::start(options)?;
     let proxy = Proxy::for_camera(&camera)?;
-    let viewer = Viewer::watch_decoding(&proxy, "cam", &["hvc1.1.6.L63.90", "avc1"])?;
-    viewer.wait_fragments(frames)?;
+    let viewer = watched(&proxy, 120)?;
     let record = viewer.record();
     let (epoch, ..) = record.tracks().context("no tracks")?;
     let headers: Vec<_> = record.fragments(0).map(|fragment| fragment.header).collect();
     for pair in headers.windows(2) {
         assert!(pair[1].decode_time_ticks > pair[0].decode_time_ticks, "{pair:?}");
     }
-    assert!(headers.iter().all(|header| header.composition_offset_ticks >= 0), "decoded after it is shown");
+    let offsets = || headers.iter().map(|header| header.composition_offset_ticks);
+    let least = offsets().min().context("no frames")?;
+    assert!(least >= 0, "decoded after it is shown");
     let verdict = judge::decode(&record.file(0, epoch))?;
     assert_eq!((verdict.complaints.as_str(), verdict.frames), ("", headers.len() as u64));
-    Ok(verdict.size)
+    Ok((verdict.size, (least, offsets().max().unwrap_or(0))))
+}
+
+#[test]
+fn b_frames_are_decoded_before_they_are_shown_and_other_pictures_when_they_are() -> Result<()> {
+    let none = judged(Options::default())?;
+    assert_eq!(none, ((640, 360), (0, 0)), "without B-frames nothing is changed");
+    for (b_frames, encoder) in [(2, ""), (3, "b-pyramid=true")] {
+        let (_, (_, most)) = judged(Options { b_frames, encoder, ..Options::default() })?;
+        assert!(most > 3_600 * 2, "no B-frames: this test sees nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn odd_sizes_fields_slices_and_intra_refresh_decode_without_a_complaint() -> Result<()> {
+    for encoder in ["interlaced=true", "option-string=slices=4", "intra-refresh=true"] {
+        let (size, _) = judged(Options { encoder, ..Options::default() }).context(encoder)?;
+        assert_eq!(size, (640, 360), "{encoder}");
+    }
+    let (size, _) = judged(Options { size: (600, 338), ..Options::default() })?;
+    assert_eq!(size, (600, 338), "cropped");
+    Ok(())
+}
+
+#[test]
+fn h265_decodes_without_a_complaint_with_and_without_b_frames() -> Result<()> {
+    let none = judged(Options { codec: "h265", ..Options::default() })?;
+    assert_eq!(none, ((640, 360), (0, 0)));
+    let (size, (_, most)) = judged(Options { codec: "h265", b_frames: 2, ..Options::default() })?;
+    assert_eq!(size, (640, 360));
+    assert!(most > 3_600 * 2, "no B-frames: this test sees nothing");
+    Ok(())
 }

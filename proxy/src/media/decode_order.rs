@@ -138,7 +138,7 @@ impl DecodeOrder {
     fn forget_before_jump(&mut self, pts_ticks: i64) {
         let Some(newest) = self.newest_pts_ticks else { return };
         let step = pts_ticks.saturating_sub(newest);
-        if step < -MAX_STEP_BACK_TICKS || step > MAX_STEP_TICKS {
+        if !(-MAX_STEP_BACK_TICKS..=MAX_STEP_TICKS).contains(&step) {
             (self.recent, self.waiting) = (Times::default(), Times::default());
             self.newest_pts_ticks = None;
             if step < 0 {

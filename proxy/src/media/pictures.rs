@@ -32,10 +32,8 @@ pub struct Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     is_first: bool,
-    /// Decoders begin here whatever came before.
-    is_random_access: bool,
-    /// Order counts begin anew.
-    restarts: bool,
+    /// Decoders begin here whatever came before; and whether order counts begin anew.
+    random_access: Option<bool>,
     /// Others count from this picture.
     is_anchor: bool,
     order_count_lsb: Option<u32>,
@@ -126,12 +124,7 @@ impl Pictures {
     /// Takes a decoder's configuration ([`Coding`]), and gives the track that it and what came before describe: as long as
     /// the SPS stays the same, picture parameter sets with other numbers stay, too.
     pub fn configure(&mut self, record: &[u8]) -> Result<Track, String> {
-        let track = if self.coding == Coding::H265 {
-            self.configure_h265(record)?
-        } else {
-            self.configure_h264(record)?
-        };
-        Ok(track)
+        if self.coding == Coding::H265 { self.configure_h265(record) } else { self.configure_h264(record) }
     }
 
     fn configure_h264(&mut self, record: &[u8]) -> Result<Track, String> {
@@ -177,18 +170,16 @@ impl Pictures {
 
     /// Keeps parameter sets: beside those there are where the SPS is the same, and else in their place.
     fn keep(&mut self, sps: Vec<u8>, pps: Vec<Pps>, kind: Kind) -> &Sets {
-        let mut sets = match self.sets.take().filter(|sets| sets.sps == sps) {
-            Some(sets) => sets,
-            None => {
-                self.order = match &kind {
-                    Kind::H264(sps) => DecodeOrder::new(sps.max_reordering(), 2),
-                    Kind::H265(sps) => DecodeOrder::new(Some(sps.max_num_reorder_pics), 1),
-                };
-                self.count = OrderCount::default();
-                self.last = None;
-                Sets { sps, pps: Vec::new(), kind }
-            }
-        };
+        let same = self.sets.take().filter(|sets| sets.sps == sps);
+        let mut sets = same.unwrap_or_else(|| {
+            self.order = match &kind {
+                Kind::H264(sps) => DecodeOrder::new(sps.max_reordering(), 2),
+                Kind::H265(sps) => DecodeOrder::new(Some(sps.max_num_reorder_pics), 1),
+            };
+            self.count = OrderCount::default();
+            self.last = None;
+            Sets { sps, pps: Vec::new(), kind }
+        });
         for new in pps {
             let old = sets.pps.iter().position(|old| old.id == new.id);
             match old {
@@ -218,7 +209,7 @@ impl Pictures {
             && first == (!bottom, frame_num)
         {
             // The second field of a frame: decoding cannot begin with it, and no third one follows.
-            (head.is_random_access, head.recovery) = (false, None);
+            (head.random_access, head.recovery) = (None, None);
             continues = pts_ticks == first_pts;
             self.last = None;
         } else if head.is_first {
@@ -229,12 +220,13 @@ impl Pictures {
 
     /// Says when a whole picture is decoded that is shown at `pts_ticks`, and whether decoding can begin with it.
     pub fn place(&mut self, unit: Unit, pts_ticks: i64) -> Picture {
-        let Head { restarts, is_anchor, order_count_lsb, .. } = unit.head;
+        let Head { random_access, is_anchor, order_count_lsb, .. } = unit.head;
+        let restarts = random_access == Some(true);
         let bits = self.sets.as_ref().map_or(16, Sets::order_count_bits);
         let order_count = order_count_lsb.map(|lsb| self.count.next(lsb, bits, restarts, is_anchor));
         let dts_ticks = self.order.next(Place { pts_ticks, order_count, restarts });
         let key_frame = self.entries.is_entry(&unit.head);
-        let gradual = key_frame && !unit.head.is_random_access && unit.head.recovery > Some(0);
+        let gradual = key_frame && random_access.is_none() && unit.head.recovery > Some(0);
         Picture { dts_ticks, key_frame, gradual, data: unit.data }
     }
 }
@@ -259,8 +251,7 @@ impl Head {
     fn unread(is_random_access: bool) -> Self {
         Self {
             is_first: true,
-            is_random_access,
-            restarts: false,
+            random_access: is_random_access.then_some(false),
             is_anchor: true,
             order_count_lsb: None,
             recovery: None,
@@ -310,8 +301,7 @@ impl Sets {
         self.known(slice.pps_id)?;
         Ok(Head {
             is_first: slice.is_first,
-            is_random_access: slice.is_idr,
-            restarts: slice.is_idr,
+            random_access: slice.is_idr.then_some(true),
             is_anchor: slice.is_reference,
             order_count_lsb: slice.order_count_lsb,
             recovery,
@@ -326,8 +316,7 @@ impl Sets {
         let slice = h265::slice::read(nal, sps, pps).ok_or(Error::Slice)?;
         Ok(Head {
             is_first: slice.is_first,
-            is_random_access: slice.is_random_access(),
-            restarts: slice.restarts(),
+            random_access: slice.is_random_access().then(|| slice.restarts()),
             is_anchor: slice.is_anchor,
             order_count_lsb: Some(slice.order_count_lsb),
             recovery,
@@ -354,7 +343,7 @@ impl Entries {
     /// some pictures (intra refresh) only counts in a stream that has nothing better: else viewers would begin with a
     /// picture that is not whole.
     fn is_entry(&mut self, head: &Head) -> bool {
-        if head.is_random_access {
+        if head.random_access.is_some() {
             *self = Self { random_access_seen: true, gradual: 0 };
             return true;
         }

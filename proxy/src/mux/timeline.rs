@@ -38,7 +38,7 @@ pub struct Place {
     pub decode_time_ticks: u64,
     /// Presentation time minus decode time.
     pub composition_offset_ticks: i32,
-    /// Expected time to the next frame.
+    /// Expected time to the next frame; a little less where pictures are reordered.
     pub duration_ticks: u32,
     /// The duration to declare.
     pub declared_duration_ticks: u32,
@@ -138,6 +138,9 @@ impl Timeline {
                 self.decode_wish(frame).map_or(pts, |wanted| wanted.clamp(self.offset_ticks.min(pts), pts));
         }
         let interval = self.interval_ticks.max(1);
+        // The player writes this into reordered pictures. Firefox gives one of them out twice: it must be over when the next
+        // one comes, which may be a millisecond early.
+        let lasts = if frame.dts_ticks.is_some() { interval - interval * 3 / 100 } else { interval };
         let declared = match frame.duration_ticks {
             Some(known) => i64::from(known),
             None => us_to_ticks(DECLARED_MIN_US, self.timescale).max(interval.saturating_mul(2)),
@@ -152,7 +155,7 @@ impl Timeline {
         Place {
             decode_time_ticks: decode as u64,
             composition_offset_ticks: (pts - decode).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
-            duration_ticks: frame.duration_ticks.unwrap_or(u32::try_from(interval).unwrap_or(u32::MAX)),
+            duration_ticks: frame.duration_ticks.unwrap_or(u32::try_from(lasts).unwrap_or(u32::MAX)),
             declared_duration_ticks: u32::try_from(declared).unwrap_or(u32::MAX),
             jumped,
         }
@@ -235,7 +238,7 @@ mod tests {
             let place = timeline.place(&frame(pts * FRAME, Some(dts * FRAME), None), dts * FRAME_US);
             assert_eq!(place.decode_time_ticks as i64, 90_000 + dts * FRAME);
             assert_eq!(presented(place), 90_000 + pts * FRAME);
-            assert_eq!((place.duration_ticks, place.jumped), (FRAME as u32, false));
+            assert_eq!((place.duration_ticks, place.jumped), (FRAME as u32 * 97 / 100, false));
         }
     }
 

@@ -68,7 +68,7 @@ struct SessionTrack {
 
 #[derive(Debug)]
 enum Kind {
-    Video(Video),
+    Video(Box<Video>),
     Audio(Audio),
 }
 
@@ -81,7 +81,7 @@ impl Session {
             index: 0,
             clock: TrackClock::new(offer.clock_rate_hz),
             kind: match offer.media.as_str() {
-                "video" => Kind::Video(Video::new(offer)),
+                "video" => Kind::Video(Box::new(Video::new(offer))),
                 _ => Kind::Audio(Audio::new(offer)),
             },
         };

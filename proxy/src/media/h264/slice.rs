@@ -23,8 +23,6 @@ pub struct Slice {
     pub is_idr: bool,
     /// Others may refer to its picture.
     pub is_reference: bool,
-    /// It may refer to two pictures at once.
-    pub is_b: bool,
     /// Its picture parameter set.
     pub pps_id: u32,
     /// Counts reference pictures.
@@ -42,7 +40,7 @@ pub fn read(nal: &[u8], sps: &Sps) -> Option<Slice> {
     let rbsp = Rbsp::<HEAD_LEN>::of(&nal[1..]);
     let mut bits = rbsp.bits();
     let is_first = bits.exp_golomb()? == 0;
-    let slice_type = bits.exp_golomb().filter(|slice_type| *slice_type < 10)?;
+    bits.exp_golomb().filter(|slice_type| *slice_type < 10)?;
     let pps_id = bits.exp_golomb().filter(|id| *id < 256)?;
     if sps.separate_colour_planes {
         bits.skip(2)?;
@@ -63,7 +61,6 @@ pub fn read(nal: &[u8], sps: &Sps) -> Option<Slice> {
         is_first,
         is_idr,
         is_reference: header & 0x60 != 0,
-        is_b: slice_type % 5 == 1,
         pps_id,
         frame_num,
         bottom_field,

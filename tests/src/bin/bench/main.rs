@@ -12,6 +12,7 @@
 mod cost;
 mod join;
 mod latency;
+mod mux;
 mod report;
 mod rtmp_cpu;
 mod rtmp_latency;
@@ -33,9 +34,10 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 8] = [
+const ALL: [(&str, Bench); 9] = [
     ("size", size::run),
     ("transit", transit::run),
+    ("mux", mux::run),
     ("cost", cost::run),
     ("latency", latency::run),
     ("join", join::run),
