@@ -12,6 +12,7 @@
 mod cost;
 mod join;
 mod latency;
+mod lipsync;
 mod report;
 mod rtmp_cpu;
 mod rtmp_latency;
@@ -33,12 +34,13 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 8] = [
+const ALL: [(&str, Bench); 9] = [
     ("size", size::run),
     ("transit", transit::run),
     ("cost", cost::run),
     ("latency", latency::run),
     ("join", join::run),
+    ("lipsync", lipsync::run),
     ("rtmp-latency", rtmp_latency::run),
     ("rtmp-cpu", rtmp_cpu::run),
     ("rtmp-many", rtmp_many::run),
