@@ -270,7 +270,11 @@ pub fn sound(data: &[u8]) -> usize {
         assert!(units.len() <= 400 + packet.len(), "{} units", units.len());
         for unit in &units {
             assert!(unit.duration_ticks > 0);
-            assert!(unit.pts_ticks >= end - i64::from(unit.duration_ticks) / 2, "{} behind {end}", unit.pts_ticks);
+            assert!(
+                unit.pts_ticks >= end - i64::from(unit.duration_ticks) / 2,
+                "{} behind {end}",
+                unit.pts_ticks
+            );
             end = unit.pts_ticks + i64::from(unit.duration_ticks);
         }
         total += units.len();

@@ -97,7 +97,9 @@ fn the_seeds_reach_what_they_are_named_for() {
     ] {
         assert_eq!(given(harness::flv, "flv", seed), frames, "{seed}");
     }
-    for (seed, taken) in [("lc-48-khz-mono", 1), ("he-explicit", 1), ("ld", 1), ("no-channels", 0), ("cut-off", 0)] {
+    for (seed, taken) in
+        [("lc-48-khz-mono", 1), ("he-explicit", 1), ("ld", 1), ("no-channels", 0), ("cut-off", 0)]
+    {
         assert_eq!(given(harness::aac, "aac", seed), taken, "{seed}");
     }
     for (seed, units) in [("a-law", 50), ("g726-24", 50), ("a-law-that-pauses", 50), ("l16-of-no-rate", 0)] {

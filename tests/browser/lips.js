@@ -1,5 +1,5 @@
 // Runs in each page before its own scripts. Tells when a flash is seen and when the beep that belongs to it is heard:
-// scene.py shows both at one instant, once a second. `__lips.start(video)` begins, `__lips.pairs` is what was found.
+// scene.py shows both at one instant, once a second. `__lips.start(video)` begins where it can, `__lips.pairs` is what was found.
 (() => {
   // The way that the player lets its sound out by itself, if it does.
   const routes = new Map();
@@ -44,7 +44,9 @@
       if (!node) {
         // Firefox plays by itself: what it plays is listened to on the way of the context, which it puts in its place.
         const context = new AudioContext();
-        await context.resume();
+        // Without a device for sound Firefox lets no context run.
+        await Promise.race([context.resume(), new Promise(done => setTimeout(done, 5000))]);
+        if (context.state !== 'running') return false;
         node = context.createMediaElementSource(video);
         node.connect(context.destination);
       }
@@ -73,6 +75,7 @@
         video.requestVideoFrameCallback(shown);
       };
       video.requestVideoFrameCallback(shown);
+      return true;
     },
   };
 })();

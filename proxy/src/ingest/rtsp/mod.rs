@@ -129,7 +129,8 @@ impl Session {
         let placed = track.clock.place(frame.timestamp(), 0, arrival(received, played));
         let pts_us = time::ticks_to_us(placed.pts_ticks, track.clock.timescale());
         if let Some(begins) = placed.begins {
-            self.alignment.begin(Side::Video, begins == Begins::RtpInfo);
+            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
+            self.alignment.begin(Side::Video, begins);
             self.waiting.extend((begins == Begins::Jumped).then_some(Event::Jumped));
         }
         let moved = self.alignment.arrived(Side::Video, placed.delay_us, since(received, played));
@@ -173,7 +174,8 @@ impl Session {
         let placed =
             track.clock.place(frame.timestamp(), frame.frame_length().get(), arrival(received, self.played));
         if let Some(begins) = placed.begins {
-            self.alignment.begin(Side::Audio, begins == Begins::RtpInfo);
+            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
+            self.alignment.begin(Side::Audio, begins);
         }
         let moved = self.alignment.arrived(Side::Audio, placed.delay_us, since(received, self.played));
         if moved || placed.begins.is_some() {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
+use sightline_tests::serve;
 use sightline_tests::stats::Percentiles;
 
 use crate::{Options, report::Report};
@@ -40,8 +41,18 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
             for round in 1..=rounds {
                 let camera = Camera::start(Sends { audio: true, audio_codec, ..Sends::default() })?;
                 let proxy = Proxy::for_camera(&camera)?;
-                let page = browser.open(&proxy.url("/embed/cam"))?;
-                let found = pairs_of(&page, pairs)?;
+                // Our own pages let no script in, not even one that listens.
+                let html = format!(
+                    "<!doctype html><title>Lip-sync</title><script src=\"{}\"></script>\
+                     <sightline-player stream=\"cam\" muted></sightline-player>",
+                    proxy.url("/sightline-player.js")
+                );
+                let address = serve::pages(move |path| (path == "/").then(|| html.clone()))?;
+                let page = browser.open(&address)?;
+                let Some(found) = pairs_of(&page, pairs)? else {
+                    eprintln!("{}: without a sound card it lets nobody listen: not measured", engine.name());
+                    continue;
+                };
                 let p = Percentiles::of(found.iter().map(|pair| pair.apart));
                 eprintln!(
                     "{}, {audio_codec}, round {round} of {rounds}: sound behind picture p50 {:.0}, p95 {:.0} ms; {:?}",
@@ -52,11 +63,20 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
                 );
                 all.extend(found);
             }
+            if all.is_empty() {
+                continue;
+            }
             let size = Percentiles::of(all.iter().map(|pair| pair.apart.abs()));
             let signed = Percentiles::of(all.iter().map(|pair| pair.apart));
             let what = |text: &str| format!("{}, {audio_codec}: {text}", engine.name());
             let reach = format!("< {REACH_MS} ms");
-            report.goal(BENCH, what("sound and picture apart, p95"), (size.p95, "ms"), reach, size.p95 < REACH_MS);
+            report.goal(
+                BENCH,
+                what("sound and picture apart, p95"),
+                (size.p95, "ms"),
+                reach,
+                size.p95 < REACH_MS,
+            );
             report.figure(BENCH, what("sound behind picture, p50"), signed.p50, "ms");
             report.detail(
                 BENCH,
@@ -67,13 +87,15 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn pairs_of(page: &Page<'_>, pairs: usize) -> Result<Vec<Pair>> {
+fn pairs_of(page: &Page<'_>, pairs: usize) -> Result<Option<Vec<Pair>>> {
     page.wait_for_pictures(1, 1)?;
     page.click(600, 300)?;
     page.evaluate(&format!("{PLAYER}.muted = false"))?;
     std::thread::sleep(WARM_UP);
-    page.evaluate(&format!("__lips.start({PLAYER}.shadowRoot.querySelector('video'))"))?;
+    if page.evaluate(&format!("__lips.start({PLAYER}.shadowRoot.querySelector('video'))"))? != true {
+        return Ok(None);
+    }
     std::thread::sleep(Duration::from_secs(pairs as u64 + 1));
     let found = page.evaluate("__lips.pairs")?;
-    serde_json::from_value(found).context("pairs of flash and beep")
+    serde_json::from_value(found).map(Some).context("pairs of flash and beep")
 }
