@@ -248,7 +248,7 @@ pub fn sound(data: &[u8]) -> usize {
         bits @ 5..=8 => Sound::pcm(Coding::G726(u32::from(bits) - 3), rate, 1),
         9 => Sound::aac(&[0x11, 0x90], rate),
         10 => Sound::aac(&[0xb9, 0x88], rate),
-        _ => Sound::pcm(Coding::G726(first.into()), rate, first.into()),
+        _ => Sound::pcm(Coding::G726((*first).into()), rate, (*first).into()),
     };
     let Ok(mut sound) = sound else { return 0 };
     let (mut sent_us, mut total, mut end) = (0i64, 0, i64::MIN);

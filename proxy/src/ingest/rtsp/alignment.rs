@@ -44,6 +44,7 @@ pub(super) enum Side {
 
 /// What is known of one side.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "units belong in names")]
 struct Known {
     /// Wall clock minus the track's own time, by the newest report; nothing once it was used.
     report_us: Option<i64>,

@@ -57,7 +57,7 @@ struct SessionTrack {
 #[derive(Debug)]
 enum Kind {
     Video(Video),
-    Audio(Audio),
+    Audio(Box<Audio>),
 }
 
 impl Session {
@@ -69,7 +69,7 @@ impl Session {
             clock: TrackClock::new(offer.clock_rate_hz),
             kind: match offer.media.as_str() {
                 "video" => Kind::Video(Video::new(offer)),
-                _ => Kind::Audio(Audio::new(offer)),
+                _ => Kind::Audio(Box::new(Audio::new(offer))),
             },
         };
         let unplayed = audio::unplayed(&offers).map(|text| Event::Warning("unsupported_audio", text));
