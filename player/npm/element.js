@@ -51,7 +51,7 @@ export class SightlinePlayer extends HTMLElement {
   #state = { state: 'connecting', code: '', reason: '', sinceUs: null };
   #watch = new AbortController();
   #context = null;
-  #routed = false;
+  #lead = 0;
 
   constructor() {
     super();
@@ -205,20 +205,21 @@ export class SightlinePlayer extends HTMLElement {
   /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
    *  while the context rests so does the picture: not before it is known to run. It stays with the <video> for good. */
   #route() {
-    if (this.#routed || !this.#heard) return;
+    if (this.#lead || !this.#heard) return;
     if (!this.#context) {
       this.#context = new AudioContext();
       this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();
     }
-    const { state, outputLatency } = this.#context; // 0 before it is known
+    const { state, outputLatency, baseLatency } = this.#context; // 0 before it is known
     if (state !== 'running' || !outputLatency || outputLatency > MAX_OUTPUT_LATENCY) return;
-    this.#routed = true;
+    // The element's clock does not count what the context still holds: the picture would be that much early.
+    this.#lead = outputLatency + baseLatency;
     this.#context.createMediaElementSource(this.#video).connect(this.#context.destination);
     this.#tellRoute();
   }
 
   // What is not heard does not go by the context.
-  #tellRoute() { if (this.#routed) this.#player?.setSoundRouted(this.#heard); }
+  #tellRoute() { if (this.#lead) this.#player?.setSoundRouted(this.#heard, this.#lead); }
 
   #askForClick() {
     if (this.#button) return;

@@ -125,6 +125,8 @@ pub enum Target {
 pub struct Controller {
     target: Target,
     sound_clock: SoundClock,
+    /// How much earlier than its pictures sound is appended, in seconds.
+    sound_lead_s: f64,
     with_sound: bool,
     sound_end_s: Option<f64>,
     /// Holes in the sound since the last seek, and whether this source's sound has them often.
@@ -150,6 +152,7 @@ impl Controller {
         Self {
             target,
             sound_clock,
+            sound_lead_s: 0.0,
             with_sound: false,
             sound_end_s: None,
             missing_sound_ms: 0.0,
@@ -177,9 +180,10 @@ impl Controller {
         self.with_sound = present;
     }
 
-    /// The sound takes another way from now on.
-    pub fn set_sound_clock(&mut self, sound_clock: SoundClock) {
+    /// The sound takes another way from now on, and is appended so much earlier than its pictures.
+    pub fn set_sound_clock(&mut self, sound_clock: SoundClock, lead_s: f64) {
         self.sound_clock = sound_clock;
+        self.sound_lead_s = lead_s;
     }
 
     /// How far behind the newest picture play can begin without waiting for sound, in seconds.
@@ -196,6 +200,7 @@ impl Controller {
     pub fn restart(&mut self) {
         *self = Self {
             with_sound: self.with_sound,
+            sound_lead_s: self.sound_lead_s,
             margin_ms: self.margin_ms,
             sound_margin_ms: self.sound_margin_ms,
             ..Self::new(self.target, self.sound_clock)
@@ -210,6 +215,7 @@ impl Controller {
 
     /// A live piece of sound arrived.
     pub fn on_audio(&mut self, presentation_s: f64, duration_s: f64, now_ms: f64) {
+        let presentation_s = presentation_s - self.sound_lead_s;
         self.audio.push(presentation_s, now_ms);
         if let Some(end_s) = self.sound_end_s.replace(presentation_s + duration_s) {
             // Rounding evens out. Single ticks, by which a sender's drifting clock is followed, add up.

@@ -119,13 +119,23 @@ impl Source {
         }
     }
 
-    /// Carries an operation out. Whether it is done at once (`true`) or `updateend` follows.
-    pub(crate) fn operate(&self, track: usize, operation: Operation<Uint8Array>) -> Result<bool, Failure> {
+    /// Carries an operation out. Whether it is done at once (`true`) or `updateend` follows. Sound is appended `lead_s`
+    /// seconds earlier than it says.
+    pub(crate) fn operate(
+        &self,
+        track: usize,
+        operation: Operation<Uint8Array>,
+        lead_s: f64,
+    ) -> Result<bool, Failure> {
         let Some(Buffer { inner: buffer, .. }) = self.buffers.get(track) else { return Err(Failure::Broken) };
         match operation {
             Operation::ChangeType(mime) => buffer.change_type(&mime).map(|()| true),
             Operation::RemoveBefore { end_s } => buffer.remove(0.0, end_s).map(|()| false),
             Operation::Append(payloads) => {
+                // The first one is the picture's.
+                if track > 0 {
+                    buffer.set_timestamp_offset(-lead_s);
+                }
                 let joined = match payloads.as_slice() {
                     [payload] => payload.clone(),
                     payloads => join(payloads),

@@ -70,6 +70,8 @@ struct Shell {
     transport: RefCell<Option<Transport>>,
     source: RefCell<Option<Source>>,
     generation: Cell<u32>,
+    /// How much earlier than its pictures sound is appended, in seconds.
+    sound_lead_s: Cell<f64>,
     frame_callback: Cell<Option<u32>>,
 }
 
@@ -122,6 +124,7 @@ impl Player {
             transport: RefCell::default(),
             source: RefCell::default(),
             generation: Cell::new(0),
+            sound_lead_s: Cell::new(0.0),
             frame_callback: Cell::new(None),
         });
         let weak = Rc::downgrade(&shell);
@@ -169,10 +172,12 @@ impl Player {
         self.shell.take(Event::Muted(muted));
     }
 
-    /// An `AudioContext` takes the sound out of the element from now on, which needs less ahead of time; or no more.
+    /// An `AudioContext` takes the sound out of the element from now on, which needs less ahead of time; or no more. It is
+    /// heard `lead_s` after the element takes it to be.
     #[wasm_bindgen(js_name = setSoundRouted)]
-    pub fn set_sound_routed(&self, routed: bool) {
-        self.shell.take(Event::SoundRouted(routed));
+    pub fn set_sound_routed(&self, routed: bool, lead_s: f64) {
+        self.shell.sound_lead_s.set(lead_s);
+        self.shell.take(Event::SoundRouted(routed, lead_s));
     }
 
     /// Another target from capture to screen in milliseconds; NaN for the least there can be.
@@ -313,7 +318,7 @@ impl Shell {
             Command::CloseSource => drop(self.source.take()),
             Command::Operate { track, operation } => {
                 let result = match &*self.source.borrow() {
-                    Some(source) => source.operate(track, operation),
+                    Some(source) => source.operate(track, operation, self.sound_lead_s.get()),
                     None => return,
                 };
                 let tell = self.teller(self.generation.get());

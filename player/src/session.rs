@@ -203,8 +203,10 @@ impl<P: Clone> Session<P> {
                     self.resubscribe();
                 }
             }
-            Event::SoundRouted(true) => self.play.controller.set_sound_clock(SoundClock::Routed),
-            Event::SoundRouted(false) => self.play.controller.set_sound_clock(self.config.sound_clock),
+            Event::SoundRouted(routed, lead_s) => {
+                let sound_clock = if routed { SoundClock::Routed } else { self.config.sound_clock };
+                self.play.controller.set_sound_clock(sound_clock, lead_s);
+            }
             Event::Target(target) => self.set_target(target),
             Event::PlayRejected if self.config.muted => {
                 self.wants_play = false;

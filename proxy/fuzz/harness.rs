@@ -3,15 +3,18 @@
 //! test run. Each gives how many messages, values, frames or tags it saw, so that a seed can be seen to do its work.
 
 use bytes::Bytes;
-use sightline::ingest::rtsp::exchange::Exchange;
 use sightline::{
-    ingest::rtmp::{
-        amf::{self, Value},
-        chunk::{ChunkReader, MAX_CHUNK_STREAMS, MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN, Message},
-        flv::{Demuxer, Kind, Output},
-        session::{Event, Phase, Session},
+    ingest::{
+        rtmp::{
+            amf::{self, Value},
+            chunk::{ChunkReader, MAX_CHUNK_STREAMS, MAX_MESSAGE_LEN, MAX_UNFINISHED_LEN, Message},
+            flv::{Demuxer, Kind, Output},
+            session::{Event, Phase, Session},
+        },
+        rtsp::exchange::Exchange,
     },
-    media::{Coding, Track, h264, h265, pictures::Pictures},
+    media::{Coding, Track, aac, h264, h265, pcm, pictures::Pictures, sound::Sound},
+    mux::init,
 };
 
 /// The longest header of a chunk: 3 bytes, 11, and an extended timestamp.
@@ -408,4 +411,71 @@ pub fn nal(data: &[u8]) -> usize {
         placed += 1;
     }
     placed
+}
+
+/// `AudioSpecificConfig`: what is taken can be packed, and what there is of silence is short. Gives 1 for one that is taken.
+pub fn aac(data: &[u8]) -> usize {
+    let frame = aac::samples_per_frame(data);
+    let silence = aac::silence(data);
+    assert!(silence.as_ref().is_none_or(|silence| (4..=32).contains(&silence.len())));
+    let Ok(track) = aac::track(data) else {
+        assert!(silence.is_none() && frame.is_err());
+        return 0;
+    };
+    assert!(matches!(frame, Ok(480 | 512 | 960 | 1024)));
+    let init = init::segment(&track).expect("a track that was described can be packed");
+    assert!(init.len() < data.len() + 2_000);
+    1
+}
+
+/// The packets of a camera's sound, and its pictures, into access units. Gives how many came out.
+///
+/// Byte 0: in its lower half the coding, in its upper half the rate. What follows is packets and pictures: a length, of
+/// which 255 is a picture, a step of the sender's time in units of 64 us (16 bits, signed), and the packet's bytes.
+pub fn sound(data: &[u8]) -> usize {
+    const RATES: [u32; 8] = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, u32::MAX];
+    let Some((first, mut rest)) = data.split_first() else { return 0 };
+    let rate = RATES[usize::from(first >> 4 & 7)];
+    let sound = match first & 15 {
+        0 => Sound::pcm(pcm::Coding::ALaw, rate, 1),
+        1 => Sound::pcm(pcm::Coding::MuLaw, rate, 1),
+        2 => Sound::pcm(pcm::Coding::L16, rate, 1),
+        3 => Sound::pcm(pcm::Coding::L16, rate, 2),
+        4 => Sound::pcm(pcm::Coding::G722, rate, 1),
+        bits @ 5..=8 => Sound::pcm(pcm::Coding::G726(u32::from(bits) - 3), rate, 1),
+        9 => Sound::aac(&[0x11, 0x90], rate),
+        10 => Sound::aac(&[0xb9, 0x88], rate),
+        _ => Sound::pcm(pcm::Coding::G726((*first).into()), rate, (*first).into()),
+    };
+    let Ok(mut sound) = sound else { return 0 };
+    let (mut sent_us, mut total, mut end) = (0i64, 0, i64::MIN);
+    while let Some(([len, high, low], behind)) = rest.split_first_chunk() {
+        sent_us += i64::from(i16::from_be_bytes([*high, *low])) * 64;
+        let mut units = vec![];
+        let (packet, behind) = if *len == 255 {
+            sound.picture(sent_us, &mut units);
+            (&[][..], behind)
+        } else {
+            let (packet, behind) = behind.split_at(behind.len().min((*len).into()));
+            if *len == 254 {
+                sound.resync();
+            }
+            sound.packet(sent_us, packet, 1024, &mut units);
+            (packet, behind)
+        };
+        // Two seconds of silence at most, and what the packet holds.
+        assert!(units.len() <= 400 + packet.len(), "{} units", units.len());
+        for unit in &units {
+            assert!(unit.duration_ticks > 0);
+            assert!(
+                unit.pts_ticks >= end - i64::from(unit.duration_ticks) / 2,
+                "{} behind {end}",
+                unit.pts_ticks
+            );
+            end = unit.pts_ticks + i64::from(unit.duration_ticks);
+        }
+        total += units.len();
+        rest = behind;
+    }
+    total
 }

@@ -62,12 +62,76 @@ fn main() {
     sdp();
     parameter_sets();
     access_units();
+    aac();
+    sound();
 }
 
 fn save(target: &str, name: &str, parts: &[&[u8]]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&folder).expect("the folder can be made");
     fs::write(folder.join(name), parts.concat()).expect("the seed can be written");
+}
+
+/// Configurations that cameras and encoders send, and some that are wrong.
+fn aac() {
+    for (name, config) in [
+        ("lc-48-khz-mono", "1188"),
+        ("lc-16-khz-stereo", "1410"),
+        ("lc-as-ffmpeg-writes-it", "118856e500"),
+        ("lc-960-samples", "118c"),
+        ("lc-six-channels", "11b0"),
+        ("lc-eight-channels", "11b8"),
+        ("lc-rate-of-its-own", "1780600010"),
+        ("he-explicit", "2b118800"),
+        ("he-rate-of-its-own", "2b9780600010"),
+        ("ps-explicit", "eb098800"),
+        ("ld", "b988"),
+        ("no-channels", "1180"),
+        ("no-such-rate", "1688"),
+        ("escaped-object-type", "f880"),
+        ("cut-off", "11"),
+    ] {
+        save("aac", name, &[&hex(config)]);
+    }
+}
+
+/// A second of sound in packets of 20 ms, with a picture in front of every other one.
+fn sound() {
+    let octets: Vec<u8> = (0..160u8).map(|i| i.wrapping_mul(37)).collect();
+    let step = |len: u8, us: i16| [&[len][..], &(us / 64).to_be_bytes()].concat();
+    let second = |coding: u8, len: u8, skipped: std::ops::Range<u8>| {
+        let mut out = vec![coding];
+        for i in 0..50 {
+            out.extend(step(255, if i == 0 { 0 } else { 20_000 }));
+            if !skipped.contains(&i) {
+                out.extend(step(len, 0));
+                out.extend(&octets[..len.into()]);
+            }
+        }
+        out
+    };
+    for (name, coding, len) in [
+        ("a-law", 0x00, 160),
+        ("mu-law", 0x01, 160),
+        ("l16", 0x02, 160),
+        ("l16-stereo-48-khz", 0x53, 160),
+        ("l16-of-no-rate", 0x72, 160),
+        ("g722", 0x04, 160),
+        ("g726-16", 0x05, 40),
+        ("g726-24", 0x06, 60),
+        ("g726-32", 0x07, 80),
+        ("g726-40", 0x08, 100),
+        ("aac", 0x59, 100),
+        ("aac-ld", 0x5a, 100),
+        ("empty-packets", 0x00, 0),
+    ] {
+        save("sound", name, &[&second(coding, len, 0..0)]);
+    }
+    save("sound", "a-law-that-pauses", &[&second(0x00, 160, 10..40)]);
+    save("sound", "aac-that-pauses", &[&second(0x59, 100, 10..40)]);
+    save("sound", "a-law-that-never-comes", &[&second(0x00, 160, 0..50)]);
+    let jump = step(160, i16::MAX);
+    save("sound", "a-law-that-jumps", &[&second(0x00, 160, 0..0), &jump, &octets, &step(160, i16::MIN), &octets]);
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -74,6 +74,16 @@ fn the_readers_of_access_units_stand_their_corpus() {
 }
 
 #[test]
+fn the_aac_config_reader_stands_its_corpus() {
+    replay("aac", harness::aac);
+}
+
+#[test]
+fn the_sound_of_cameras_stands_its_corpus() {
+    replay("sound", harness::sound);
+}
+
+#[test]
 fn the_seeds_reach_what_they_are_named_for() {
     let given = |target: fn(&[u8]) -> usize, name: &str, seed: &str| {
         let bytes = fs::read(corpus(name).join(seed)).expect("the seed is committed");
@@ -129,6 +139,16 @@ fn the_seeds_reach_what_they_are_named_for() {
     }
     for (seed, understood) in [("pyramid", 3), ("cra", 4), ("to-be-repaired", 2), ("cut-off", 0)] {
         assert_eq!(given(harness::sps, "sps", seed), understood, "{seed}");
+    }
+
+    #[test]
+    for (seed, taken) in
+        [("lc-48-khz-mono", 1), ("he-explicit", 1), ("ld", 1), ("no-channels", 0), ("cut-off", 0)]
+    {
+        assert_eq!(given(harness::aac, "aac", seed), taken, "{seed}");
+    }
+    for (seed, units) in [("a-law", 50), ("g726-24", 50), ("a-law-that-pauses", 50), ("l16-of-no-rate", 0)] {
+        assert!(given(harness::sound, "sound", seed).abs_diff(units) <= 1, "{seed}");
     }
     assert_eq!(given(harness::amf, "amf", "nested-objects"), 16 + 1);
     assert_eq!(given(harness::amf, "amf", "bomb-of-objects"), 0);

@@ -1,7 +1,7 @@
 // Drives one browser for the tests in Rust: a JSON object per line in, {id, ok} or {id, error} per line out.
 //
 //   {id, cmd: 'launch', engine: 'chromium'|'firefox'}   -> its version
-//   {id, cmd: 'open', url, width, height}               -> the page's number; glass.js runs in it before its own scripts
+//   {id, cmd: 'open', url, width, height}               -> the page's number; glass.js and lips.js run in it before its own scripts
 //   {id, cmd: 'evaluate', page, js}                     -> the expression's value; a promise is waited for
 //   {id, cmd: 'go', page, url} / {id, cmd: 'reload', page} / {id, cmd: 'front', page}
 //   {id, cmd: 'click', page, x, y}                      -> counts as a gesture of the user
@@ -14,7 +14,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import puppeteer from 'puppeteer-core';
 
-const GLASS = readFileSync(new URL('glass.js', import.meta.url), 'utf8');
+const INJECTED = ['glass.js', 'lips.js'].map(name => readFileSync(new URL(name, import.meta.url), 'utf8'));
 const NAVIGATION = { waitUntil: 'domcontentloaded', timeout: 20_000 };
 
 const ENGINES = {
@@ -52,7 +52,7 @@ const commands = {
     const errors = [];
     tab.on('console', message => { if (message.type() === 'error') errors.push(message.text()); });
     tab.on('pageerror', error => errors.push(String(error)));
-    await tab.evaluateOnNewDocument(GLASS);
+    for (const script of INJECTED) await tab.evaluateOnNewDocument(script);
     const number = pages.push({ tab, errors }) - 1;
     await tab.goto(url, NAVIGATION);
     return number;

@@ -106,7 +106,7 @@ fn sound_that_takes_the_short_way_comes_nearer_without_a_jump() {
     controller.set_sound(true);
     let mut plant = Plant::new(controller, 0.2);
     plant.run(5.0, |_| 5.0);
-    plant.controller.set_sound_clock(SoundClock::Routed);
+    plant.controller.set_sound_clock(SoundClock::Routed, 0.0);
     plant.run(10.0, |_| 5.0);
     assert!(plant.seeks.is_empty());
     assert!((60.0..110.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());

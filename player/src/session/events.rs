@@ -130,8 +130,9 @@ pub enum Event<P> {
     SeekToLive,
     /// Sound was switched off (true) or on.
     Muted(bool),
-    /// An `AudioContext` takes the sound out of the element from now on (true), or nobody does.
-    SoundRouted(bool),
+    /// An `AudioContext` takes the sound out of the element from now on (true), or nobody does. Sound is appended so many
+    /// seconds earlier than its pictures, in either case.
+    SoundRouted(bool, f64),
     /// Another target was set.
     Target(Target),
     /// `play()` was rejected because the page may not play by itself.

@@ -19,7 +19,7 @@ pub(super) fn mu_law(octet: u8) -> i16 {
     // All bits are sent inverted (G.711, table 2a).
     let code = !octet;
     let segment = u32::from(code >> 4 & 7);
-    let magnitude = ((i16::from(code & 15) << 3) + BIAS << segment) - BIAS;
+    let magnitude = (((i16::from(code & 15) << 3) + BIAS) << segment) - BIAS;
     if code & 0x80 == 0 { magnitude } else { -magnitude }
 }
 

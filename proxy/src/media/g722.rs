@@ -53,7 +53,7 @@ impl Band {
 
     /// Blocks LOGSCL and SCALEL, or LOGSCH and SCALEH.
     fn rescale(&mut self, change: i32, most: i32, shift: i32) {
-        self.nb = ((self.nb * 127 >> 7) + change).clamp(0, most);
+        self.nb = (((self.nb * 127) >> 7) + change).clamp(0, most);
         let (step, down) = (ILB[(self.nb >> 6 & 31) as usize], shift - (self.nb >> 11));
         self.det = if down < 0 { step << -down } else { step >> down } << 2;
     }
@@ -68,16 +68,16 @@ impl Band {
         let by_a1 = saturated(a1 << 2);
         let by_a1 = if same(p, self.p[0]) { (-by_a1).min(32_767) } else { by_a1 };
         let sign = if same(p, self.p[1]) { 128 } else { -128 };
-        let a2 = (sign + (by_a1 >> 7) + (a2 * 32_512 >> 15)).clamp(-12_288, 12_288);
+        let a2 = (sign + (by_a1 >> 7) + ((a2 * 32_512) >> 15)).clamp(-12_288, 12_288);
         let sign = if same(p, self.p[0]) { 192 } else { -192 };
         let most = 15_360 - a2;
-        let a1 = saturated(sign + (a1 * 32_640 >> 15)).clamp(-most, most);
+        let a1 = saturated(sign + ((a1 * 32_640) >> 15)).clamp(-most, most);
         self.a = [a1, a2];
 
         // UPZERO.
         for (b, before) in self.b.iter_mut().zip(self.d) {
             let step = if same(d, before) { 128 } else { -128 };
-            *b = saturated(if d == 0 { 0 } else { step } + (*b * 32_640 >> 15));
+            *b = saturated(if d == 0 { 0 } else { step } + ((*b * 32_640) >> 15));
         }
 
         // DELAYA, FILTEP, FILTEZ and PREDIC.
@@ -85,7 +85,7 @@ impl Band {
         self.r = [r, self.r[0]];
         self.d.rotate_right(1);
         self.d[0] = d;
-        let filtered = |x: i32, coefficient: i32| coefficient * saturated(x + x) >> 15;
+        let filtered = |x: i32, coefficient: i32| (coefficient * saturated(x + x)) >> 15;
         let sp = saturated(filtered(self.r[0], a1) + filtered(self.r[1], a2));
         self.sz = saturated(self.d.iter().zip(self.b).map(|(d, b)| filtered(*d, b)).sum());
         self.s = saturated(sp + self.sz);
@@ -120,12 +120,12 @@ impl Decoder {
         let (low, high) = (usize::from(octet & 63), usize::from(octet >> 6));
         let limited = |x: i32| x.clamp(-16_384, 16_383);
 
-        let r_low = limited(self.low.s + (self.low.det * QM6[low] >> 15));
-        let d_low = self.low.det * QM4[low >> 2] >> 15;
+        let r_low = limited(self.low.s + ((self.low.det * QM6[low]) >> 15));
+        let d_low = (self.low.det * QM4[low >> 2]) >> 15;
         self.low.rescale(WL[low >> 2], 18_432, 8);
         self.low.predict(d_low);
 
-        let d_high = self.high.det * QM2[high] >> 15;
+        let d_high = (self.high.det * QM2[high]) >> 15;
         let r_high = limited(self.high.s + d_high);
         self.high.rescale(WH[high], 22_528, 10);
         self.high.predict(d_high);

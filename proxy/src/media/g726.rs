@@ -51,7 +51,7 @@ impl Float {
         let coefficient_negative = coefficient < 0;
         let by = Self::new(coefficient_negative, (coefficient >> 2).abs() & 8_191);
         let exponent = self.exponent + by.exponent;
-        let mantissa = self.mantissa * by.mantissa + 48 >> 4;
+        let mantissa = (self.mantissa * by.mantissa + 48) >> 4;
         let magnitude = if exponent <= 26 {
             mantissa << 7 >> (26 - exponent)
         } else {
@@ -200,17 +200,17 @@ impl Decoder {
 
     /// Blocks FILTD, LIMB and FILTE.
     fn adapt_scale(&mut self, y: i32, w: i32) {
-        self.yu = (y + ((w << 5) - y >> 5)).clamp(544, 5_120);
+        self.yu = (y + (((w << 5) - y) >> 5)).clamp(544, 5_120);
         self.yl += self.yu + (-self.yl >> 6);
     }
 
     /// Blocks FILTA, FILTB, SUBTC, FILTC and TRIGA.
     fn adapt_speed(&mut self, y: i32, f: i32, tdp: bool, tr: bool) {
-        self.dms += (f << 9) - self.dms >> 5;
-        self.dml += (f << 11) - self.dml >> 7;
+        self.dms += ((f << 9) - self.dms) >> 5;
+        self.dml += ((f << 11) - self.dml) >> 7;
         let steady = y >= 1_536 && ((self.dms << 2) - self.dml).abs() < self.dml >> 3 && !tdp;
         let ax = if steady { 0 } else { 512 };
-        self.ap = if tr { 256 } else { self.ap + (ax - self.ap >> 4) };
+        self.ap = if tr { 256 } else { self.ap + ((ax - self.ap) >> 4) };
     }
 }
 
@@ -246,12 +246,12 @@ mod tests {
             .map(|i: u32| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 // By turns noise, and a few codewords again and again.
-                if i / 500 % 2 == 0 { (state >> 24) as u8 } else { (i / 500 * 37 % 251) as u8 }
+                if (i / 500).is_multiple_of(2) { (state >> 24) as u8 } else { (i / 500 * 37 % 251) as u8 }
             })
             .collect();
         let mut samples = vec![];
         Decoder::new(bits).expect("a rate").decode(&packet, &mut samples);
-        samples.iter().fold(0u32, |sum, sample| sum.wrapping_mul(31).wrapping_add(*sample as u16 as u32))
+        samples.iter().fold(0u32, |sum, sample| sum.wrapping_mul(31).wrapping_add(u32::from(*sample as u16)))
     }
 
     #[test]

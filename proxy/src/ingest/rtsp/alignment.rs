@@ -9,6 +9,8 @@
 //!
 //! The picture is never moved. Invariant: what is added stays within [`CONTRADICTION_US`].
 
+use super::clock::Begins;
+
 /// Reports of the two tracks that would move the sound by more than this contradict each other, in microseconds: the
 /// camera made up one of them, or set its clock in between.
 const CONTRADICTION_US: i64 = 1_000_000;
@@ -25,6 +27,9 @@ const STEP_US: i64 = 5_000;
 /// By arrival, less than this is not worth a step that can be heard, in microseconds.
 const ARRIVAL_STEP_US: i64 = 25_000;
 
+/// A packet that ends so much after it has arrived, by `RTP-Info`, proves that wrong, in microseconds.
+const IMPOSSIBLE_US: i64 = 5_000;
+
 /// For how long the least delayed packet is looked for: at first, and at most, in microseconds.
 const WINDOW_US: (i64, i64) = (1_000_000, 10_000_000);
 
@@ -39,11 +44,12 @@ pub(super) enum Side {
 
 /// What is known of one side.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "units belong in names")]
 struct Known {
     /// Wall clock minus the track's own time, by the newest report; nothing once it was used.
     report_us: Option<i64>,
-    /// Its own times say how they stand to PLAY.
-    by_rtp_info: bool,
+    /// By how much its own times are later than `RTP-Info` says, where there may be one, in microseconds.
+    after_rtp_info_us: Option<i64>,
     /// Arrival minus the track's own time of the least delayed packet.
     least_delay_us: Option<i64>,
 }
@@ -53,6 +59,8 @@ struct Known {
 pub(super) struct Alignment {
     shift_us: i64,
     sides: [Known; 2],
+    /// `RTP-Info` ties the two.
+    by_rtp_info: bool,
     /// Reports were used: arrival does not count any more.
     reported: bool,
     /// What the last reports said that was too far off to be followed at once.
@@ -66,6 +74,7 @@ impl Default for Alignment {
         Self {
             shift_us: 0,
             sides: [Known::default(); 2],
+            by_rtp_info: false,
             reported: false,
             doubted_us: None,
             window_us: WINDOW_US.0,
@@ -81,11 +90,23 @@ impl Alignment {
     }
 
     /// A track's times begin, at first or anew after a jump of its clock. What was known of it does not hold.
-    pub(super) fn begin(&mut self, side: Side, by_rtp_info: bool) {
+    pub(super) fn begin(&mut self, side: Side, begins: Begins) {
         self.sides = self.sides.map(|known| Known { least_delay_us: None, report_us: None, ..known });
-        self.sides[side as usize].by_rtp_info = by_rtp_info;
+        self.sides[side as usize].after_rtp_info_us = match begins {
+            Begins::RtpInfo => Some(0),
+            Begins::AtZero(us) => Some(us),
+            Begins::Arrival | Begins::Jumped => None,
+        };
         self.doubted_us = None;
         (self.reported, self.window_us, self.window_ends_us) = (false, WINDOW_US.0, None);
+        // A server names the first packet of both tracks or of none.
+        self.by_rtp_info = false;
+        if let [Some(video_us), Some(audio_us)] = self.sides.map(|known| known.after_rtp_info_us)
+            && (video_us == 0 || audio_us == 0)
+        {
+            self.by_rtp_info = true;
+            self.shift_us = video_us.saturating_sub(audio_us);
+        }
     }
 
     /// A sender report: the wall clock minus the track's own time. Whether the sound moved by a step.
@@ -120,7 +141,10 @@ impl Alignment {
 
     /// A packet whose end arrived `delay_us` after the track's own time, at `now_us`. Whether the sound moved by a step.
     pub(super) fn arrived(&mut self, side: Side, delay_us: i64, now_us: i64) -> bool {
-        if self.reported || self.sides.iter().all(|known| known.by_rtp_info) {
+        let known = self.sides[side as usize];
+        // By a true `RTP-Info` nothing ends after it has arrived. GStreamer's servers name packets that are up to 80 ms off.
+        self.by_rtp_info &= delay_us.saturating_add(known.after_rtp_info_us.unwrap_or(0)) >= -IMPOSSIBLE_US;
+        if self.reported || self.by_rtp_info {
             return false;
         }
         let least = &mut self.sides[side as usize].least_delay_us;
@@ -245,8 +269,9 @@ mod tests {
     #[test]
     fn rtp_info_goes_before_arrival_and_reports_before_both() {
         let mut alignment = Alignment::default();
-        alignment.begin(Video, true);
-        alignment.begin(Audio, true);
+        alignment.begin(Video, Begins::AtZero(70_000));
+        alignment.begin(Audio, Begins::RtpInfo);
+        assert_eq!(alignment.shift_us(), 70_000, "the picture stands so much too late");
         for i in 0..100 {
             assert!(!alignment.arrived(Video, 0, i * 40_000));
             assert!(!alignment.arrived(Audio, 300_000, i * 40_000));
@@ -256,10 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn rtp_info_by_which_sound_ends_after_its_arrival_does_not_count() {
+        let mut alignment = Alignment::default();
+        alignment.begin(Video, Begins::RtpInfo);
+        alignment.begin(Audio, Begins::RtpInfo);
+        for i in 0..50 {
+            alignment.arrived(Video, 44_000, i * 40_000);
+            alignment.arrived(Audio, -28_000, i * 40_000);
+        }
+        assert_eq!(alignment.shift_us(), -72_000);
+    }
+
+    #[test]
     fn a_jump_of_one_tracks_clock_is_made_up_for_by_the_next_reports() {
         let mut alignment = Alignment::default();
         reports(&mut alignment, 0, 20_000);
-        alignment.begin(Audio, false);
+        alignment.begin(Audio, Begins::Jumped);
         assert_eq!(alignment.shift_us(), 20_000, "until more is known");
         assert!(reports(&mut alignment, 0, -35_000));
         assert_eq!(alignment.shift_us(), -35_000);
@@ -274,7 +311,8 @@ mod tests {
                 match step / 2 {
                     0 => drop(alignment.report(side, us)),
                     1 => drop(alignment.arrived(side, us, us)),
-                    _ => alignment.begin(side, us > 0),
+                    _ if us > 0 => alignment.begin(side, Begins::RtpInfo),
+                    _ => alignment.begin(side, Begins::AtZero(us.rem_euclid(300_001))),
                 }
                 prop_assert!(alignment.shift_us().abs() <= CONTRADICTION_US);
             }

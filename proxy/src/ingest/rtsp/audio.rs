@@ -56,12 +56,11 @@ impl Audio {
         if let Some(sound) = &self.sound {
             return Ok(sound.track().clone()); // SDP said it, once
         }
-        let sound = match Coding::of(&self.encoding) {
-            Some(coding) => Sound::pcm(coding, self.clock_rate_hz, self.channels),
-            None => {
-                let parameters = parameters.ok_or("the camera never said how it is coded")?;
-                Sound::aac(parameters.extra_data(), self.clock_rate_hz)
-            }
+        let sound = if let Some(coding) = Coding::of(&self.encoding) {
+            Sound::pcm(coding, self.clock_rate_hz, self.channels)
+        } else {
+            let parameters = parameters.ok_or("the camera never said how it is coded")?;
+            Sound::aac(parameters.extra_data(), self.clock_rate_hz)
         };
         let sound = self.sound.insert(sound.map_err(|e| e.to_string())?);
         Ok(sound.track().clone())

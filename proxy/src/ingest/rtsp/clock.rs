@@ -40,6 +40,9 @@ pub(super) struct Placed {
 pub(super) enum Begins {
     /// As `RTP-Info` says.
     RtpInfo,
+    /// Where its first frame arrived, so many microseconds after PLAY. That frame's media time is the zero: either
+    /// `RTP-Info` names that very frame, or there is none.
+    AtZero(i64),
     /// Where its first frame arrived.
     Arrival,
     /// The camera's clock jumped: as long after the frame before as it arrived after it.
@@ -143,7 +146,9 @@ fn start_offset(elapsed_ticks: i64, timescale: u32, since_play_us: i64) -> (i64,
         (0, Some(Begins::RtpInfo))
     } else {
         let offset_ticks = time::us_to_ticks(since_play_us, timescale).saturating_sub(elapsed_ticks);
-        (offset_ticks, Some(Begins::Arrival))
+        let at_zero = elapsed_ticks == 0 && since_play_us <= RTP_INFO_SLACK_US;
+        let begins = if at_zero { Begins::AtZero(since_play_us) } else { Begins::Arrival };
+        (offset_ticks, Some(begins))
     }
 }
 
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn tracks_without_rtp_info_stand_where_they_arrived() {
         assert_eq!(start_offset(0, 90_000, 900_000), (81_000, Some(Begins::Arrival)));
-        assert_eq!(start_offset(0, 48_000, 100_000), (4_800, Some(Begins::Arrival)));
+        assert_eq!(start_offset(0, 48_000, 100_000), (4_800, Some(Begins::AtZero(100_000))));
     }
 
     #[test]

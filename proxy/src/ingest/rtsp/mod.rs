@@ -69,7 +69,7 @@ struct SessionTrack {
 #[derive(Debug)]
 enum Kind {
     Video(Box<Video>),
-    Audio(Audio),
+    Audio(Box<Audio>),
 }
 
 impl Session {
@@ -82,7 +82,7 @@ impl Session {
             clock: TrackClock::new(offer.clock_rate_hz),
             kind: match offer.media.as_str() {
                 "video" => Kind::Video(Box::new(Video::new(offer))),
-                _ => Kind::Audio(Audio::new(offer)),
+                _ => Kind::Audio(Box::new(Audio::new(offer))),
             },
         };
         let unplayed = audio::unplayed(&offers).map(|text| Event::Warning("unsupported_audio", text));
@@ -171,7 +171,8 @@ impl Session {
         let capture_time_us = placed.capture_time_us;
         let pts_us = time::ticks_to_us(placed.pts_ticks, track.clock.timescale());
         if let Some(begins) = placed.begins {
-            self.alignment.begin(Side::Video, begins == Begins::RtpInfo);
+            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
+            self.alignment.begin(Side::Video, begins);
             self.waiting.extend((begins == Begins::Jumped).then_some(Event::Jumped));
         }
         let moved = self.alignment.arrived(Side::Video, placed.delay_us, since(received, played));
@@ -205,7 +206,8 @@ impl Session {
         let placed =
             track.clock.place(frame.timestamp(), frame.frame_length().get(), arrival(received, self.played));
         if let Some(begins) = placed.begins {
-            self.alignment.begin(Side::Audio, begins == Begins::RtpInfo);
+            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
+            self.alignment.begin(Side::Audio, begins);
         }
         let moved = self.alignment.arrived(Side::Audio, placed.delay_us, since(received, self.played));
         if moved || placed.begins.is_some() {

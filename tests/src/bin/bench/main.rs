@@ -12,6 +12,7 @@
 mod cost;
 mod join;
 mod latency;
+mod lipsync;
 mod mux;
 mod report;
 mod rtmp_cpu;
@@ -41,6 +42,7 @@ const ALL: [(&str, Bench); 9] = [
     ("cost", cost::run),
     ("latency", latency::run),
     ("join", join::run),
+    ("lipsync", lipsync::run),
     ("rtmp-latency", rtmp_latency::run),
     ("rtmp-cpu", rtmp_cpu::run),
     ("rtmp-many", rtmp_many::run),
