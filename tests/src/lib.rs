@@ -2,7 +2,8 @@
 //!
 //! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`encoder`] ffmpeg or `GStreamer` that pushes by RTMP,
 //! [`relay`] nginx, [`proxy`] the `sightline` program, [`viewer`] a WebSocket client, [`browser`] Chromium or Firefox, [`judge`]
-//! ffmpeg. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`] and [`tags`].
+//! ffmpeg. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`], [`tags`] and
+//! [`rtsp_camera`].
 //! Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
@@ -25,6 +26,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod relay;
+pub mod rtsp_camera;
 pub mod serve;
 pub mod stats;
 pub mod tags;
