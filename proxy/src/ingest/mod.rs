@@ -154,8 +154,8 @@ impl Job {
             Ok(Ok(session)) => session,
             Ok(Err(fault)) => return fault,
             Err(_) => {
-                let reason =
-                    format!("the camera did not answer within {} ms", self.connect_timeout.as_millis());
+                let limit_ms = self.connect_timeout.as_millis();
+                let reason = format!("{} did not answer within {limit_ms} ms", self.source);
                 return Fault { code: "connect_failed", reason };
             }
         };

@@ -21,6 +21,10 @@ const JUMP_US: i64 = 2_000_000;
 /// The farthest step back in presentation time that B-frames explain, in microseconds.
 const REORDER_US: i64 = 500_000;
 
+/// The most of its reordering that a camera is believed where its clock jumps, in microseconds: what is between the
+/// pictures around a jump should not be seen.
+const REORDER_AT_JUMP_US: i64 = 120_000;
+
 /// What a rate of 25 frames a second is taken for until two frames were seen.
 const FIRST_INTERVAL_US: i64 = 40_000;
 
@@ -47,10 +51,14 @@ pub struct Timeline {
     offset_ticks: i64,
     interval_ticks: i64,
     last: Option<Last>,
+    /// The farthest that a frame was presented before one that came earlier.
+    reorder_ticks: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Last {
+    /// The latest presentation time so far.
+    newest_ticks: i64,
     pts_ticks: i64,
     decode_ticks: i64,
     arrived_us: i64,
@@ -65,6 +73,7 @@ impl Timeline {
             offset_ticks: us_to_ticks(base_us, timescale),
             interval_ticks: us_to_ticks(FIRST_INTERVAL_US, timescale),
             last: None,
+            reorder_ticks: 0,
         }
     }
 
@@ -85,11 +94,15 @@ impl Timeline {
             if apart.saturating_abs() > us_to_ticks(JUMP_US, self.timescale)
                 || back > us_to_ticks(REORDER_US, self.timescale)
             {
-                let target = last.pts_ticks.saturating_add(waited.max(self.interval_ticks));
+                // B-frames that follow this one are to find their place behind all that was there before.
+                let room = self.reorder_ticks.min(us_to_ticks(REORDER_AT_JUMP_US, self.timescale));
+                let next = last.newest_ticks.saturating_add(self.interval_ticks).saturating_add(room);
+                let target = last.pts_ticks.saturating_add(waited).max(next);
                 self.offset_ticks = self.offset_ticks.saturating_add(target.saturating_sub(pts));
                 pts = target;
                 jumped = true;
             }
+            self.reorder_ticks = self.reorder_ticks.max(last.newest_ticks.saturating_sub(pts));
             let wanted = self.decode_wish(frame).unwrap_or(pts);
             // Known decode times step evenly where B-frames let presentation times go to and fro.
             let step = match frame.dts_ticks {
@@ -117,7 +130,13 @@ impl Timeline {
             Some(known) => i64::from(known),
             None => us_to_ticks(DECLARED_MIN_US, self.timescale).max(interval.saturating_mul(2)),
         };
-        self.last = Some(Last { pts_ticks: pts, decode_ticks: decode, arrived_us, declared_ticks: declared });
+        self.last = Some(Last {
+            newest_ticks: self.last.map_or(pts, |last| last.newest_ticks.max(pts)),
+            pts_ticks: pts,
+            decode_ticks: decode,
+            arrived_us,
+            declared_ticks: declared,
+        });
         Place {
             decode_time_ticks: decode as u64,
             composition_offset_ticks: (pts - decode).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
@@ -232,6 +251,32 @@ mod tests {
             assert!(place.jumped, "{jump}");
             assert_eq!(presented(place), 50 * FRAME);
             assert!(!timeline.place(&shown(jumped_to + FRAME), 51 * FRAME_US).jumped);
+        }
+    }
+
+    #[test]
+    fn a_jump_among_b_frames_keeps_their_order() {
+        for jump in [30 * 90_000, -30 * 90_000] {
+            for jump_at in 10..16 {
+                let mut timeline = Timeline::new(90_000, 0);
+                let mut shown_at = Vec::new();
+                for i in 0..30i64 {
+                    // P B B, in groups of three.
+                    let pts = i / 3 * 3 + [3, 1, 2][i as usize % 3];
+                    let sent = pts * FRAME + if i >= jump_at { jump } else { 0 };
+                    shown_at.push((pts, presented(timeline.place(&shown(sent), i * FRAME_US))));
+                }
+                if jump_at % 3 == 0 {
+                    shown_at.sort_unstable();
+                }
+                let mut times: Vec<_> = shown_at.iter().map(|(_, at)| *at).collect();
+                let in_order = times.clone();
+                times.sort_unstable();
+                assert!(jump_at % 3 != 0 || times == in_order, "{jump_at}: {shown_at:?}");
+                times.dedup();
+                assert_eq!(times.len(), 30, "no two pictures share a time: {jump_at}");
+                assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= 18_000), "{jump_at}: {times:?}");
+            }
         }
     }
 

@@ -19,6 +19,9 @@ pub(super) fn fault(error: &retina::Error, source: &Source) -> Fault {
         Some(404) => {
             ("not_found", format!("the camera has nothing at {source}: check the path of its address"))
         }
+        Some(200..300) => {
+            ("connect_failed", format!("what {source} answered cannot be used: {first_line}"))
+        }
         Some(status) => ("connect_failed", format!("the camera answered with status {status}: {first_line}")),
         None => {
             let (host, port) = (url.host_str().unwrap_or_default(), url.port().unwrap_or(DEFAULT_PORT));
@@ -31,7 +34,19 @@ pub(super) fn fault(error: &retina::Error, source: &Source) -> Fault {
 
 /// Why a session ended, from what retina says after PLAY.
 pub(super) fn ended(error: &retina::Error, source: &Source) -> Fault {
-    Fault { code: "closed", reason: format!("the session ended: {}", first_line(error, source)) }
+    let at = match position(&error.to_string()) {
+        Some(byte) => format!(" (at byte {byte} of what it sent)"),
+        None => String::new(),
+    };
+    let what = first_line(error, source);
+    Fault { code: "closed", reason: format!("the session with {source} ended: {what}{at}") }
+}
+
+/// Where in the connection it was, which retina says below the first line: `pkt: POSITION@TIME` or `msg: …`.
+fn position(text: &str) -> Option<u64> {
+    let line =
+        text.lines().skip(1).find_map(|line| line.strip_prefix("pkt: ").or(line.strip_prefix("msg: ")))?;
+    line.split_once('@')?.0.parse().ok()
 }
 
 /// retina's errors carry addresses and positions for a packet capture below their first line.

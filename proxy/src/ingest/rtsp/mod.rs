@@ -1,9 +1,10 @@
 //! A session of an RTSP camera, by way of retina.
 //!
-//! [`connect`] makes it, [`video`] and [`audio`] make frames of what comes, [`clock`] says when they are to be shown.
+//! [`connect`] makes it, [`bounded`] waits for it, [`video`] and [`audio`] make frames of what comes, [`clock`] says when they are to be shown.
 //! retina has no time-outs of its own; the loop in `ingest` wraps every step.
 
 mod audio;
+mod bounded;
 mod capture;
 mod clock;
 mod connect;
@@ -12,7 +13,6 @@ mod video;
 
 use std::{collections::VecDeque, time::Instant};
 
-use futures_util::StreamExt as _;
 use retina::{
     client::Demuxed,
     codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame},
@@ -21,6 +21,7 @@ use retina::{
 pub use self::connect::Offer;
 use self::{
     audio::Audio,
+    bounded::Wait,
     clock::{Placed, TrackClock},
     video::Video,
 };
@@ -34,6 +35,7 @@ use crate::{
 /// One session, from PLAY on.
 pub(super) struct Session {
     demuxed: Demuxed,
+    wait: Wait,
     /// For each of the camera's streams that was set up, its track.
     tracks: Vec<Option<SessionTrack>>,
     announced: bool,
@@ -60,7 +62,7 @@ enum Kind {
 impl Session {
     /// Connects and asks the camera to play. Tells what it offers, too.
     pub(super) async fn connect(source: &Source) -> Result<(Self, Vec<Offer>), Fault> {
-        let (demuxed, offers) = connect::play(source).await?;
+        let (demuxed, offers) = bounded::connecting(connect::play(source)).await?;
         let track = |offer: &Offer| SessionTrack {
             index: 0,
             clock: TrackClock::new(offer.clock_rate_hz),
@@ -71,6 +73,7 @@ impl Session {
         };
         let session = Self {
             demuxed,
+            wait: Wait::new("closed"),
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
             announced: false,
             waiting: VecDeque::new(),
@@ -86,13 +89,16 @@ impl Session {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
             }
-            let item = match self.demuxed.next().await {
+            let item = match self.wait.next(&mut self.demuxed).await? {
                 Some(Ok(item)) => item,
                 Some(Err(error)) => return Err(error::ended(&error, &self.source)),
                 None => return Err(Fault { code: "closed", reason: "the camera ended the session".into() }),
             };
             match item {
-                CodecItem::VideoFrame(frame) => self.video(frame)?,
+                CodecItem::VideoFrame(frame) => {
+                    self.wait.over();
+                    self.video(frame)?;
+                }
                 CodecItem::AudioFrame(frame) => self.audio(&frame),
                 CodecItem::Rtcp(compound) => self.report(&compound),
                 _ => {}

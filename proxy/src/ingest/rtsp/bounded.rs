@@ -1,0 +1,100 @@
+//! Polling retina, with what it lacks: a limit to what it gathers, and a second look.
+//!
+//! retina holds everything from the first packet of an access unit, or the first byte of an answer, until it is whole, and
+//! nothing of its interface tells how much that is. A fragment without an end or an answer with a length of 2 GiB would
+//! take all memory until a time-out ends it. So a wait ends when this program has grown while retina was busy with it.
+
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, future::poll_fn};
+use retina::{client::Demuxed, codec::CodecItem};
+
+use crate::hub::Fault;
+
+/// How much this program may grow while one camera's picture is gathered, in KiB. An access unit of 8 MiB, which is the
+/// largest that is passed on, takes 48 MiB for a moment: in the ring that it outgrew, in the next one, and on its way.
+const GROWTH_KIB: u64 = 96 << 10;
+
+/// Growth is somebody else's unless retina was busy for so long in this wait: that is what copying a picture of some
+/// 8 MiB takes.
+const BUSY: Duration = Duration::from_millis(10);
+
+/// retina answers a request of the camera's and then forgets to ask its socket to wake it (0.4.21).
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// One wait: for an answer, or from picture to picture.
+#[derive(Debug)]
+pub(super) struct Wait {
+    /// The code of the fault that ends it.
+    code: &'static str,
+    /// How long retina was busy.
+    busy: Duration,
+    /// How large this program was then.
+    resident_kib: Option<u64>,
+}
+
+impl Wait {
+    /// One that a fault of this code ends.
+    pub(super) fn new(code: &'static str) -> Self {
+        Self { code, busy: Duration::ZERO, resident_kib: None }
+    }
+
+    /// What it was for has come.
+    pub(super) fn over(&mut self) {
+        *self = Self::new(self.code);
+    }
+
+    /// Polls once; a fault when more was gathered than is good.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Result<T, Fault>> {
+        let begun = Instant::now();
+        if let Poll::Ready(ready) = poll(cx) {
+            return Poll::Ready(Ok(ready));
+        }
+        self.busy += begun.elapsed();
+        if self.busy < BUSY {
+            return Poll::Pending;
+        }
+        let Some(now_kib) = resident_kib() else { return Poll::Pending };
+        let before_kib = *self.resident_kib.get_or_insert(now_kib);
+        if now_kib.saturating_sub(before_kib) <= GROWTH_KIB {
+            return Poll::Pending;
+        }
+        let reason = "the camera sends something without an end, and was cut off before it takes all memory";
+        Poll::Ready(Err(Fault { code: self.code, reason: reason.into() }))
+    }
+
+    /// What comes next.
+    pub(super) async fn next(
+        &mut self,
+        demuxed: &mut Demuxed,
+    ) -> Result<Option<Result<CodecItem, retina::Error>>, Fault> {
+        loop {
+            let item = poll_fn(|cx| self.poll(cx, |cx| demuxed.poll_next_unpin(cx)));
+            if let Ok(item) = tokio::time::timeout(LOOK_AGAIN, item).await {
+                return item;
+            }
+        }
+    }
+}
+
+/// The same for what is done before there are pictures.
+pub(super) async fn connecting<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let mut work = pin!(work);
+    let mut wait = Wait::new("connect_failed");
+    poll_fn(|cx| wait.poll(cx, |cx| Pin::as_mut(&mut work).poll(cx))).await?
+}
+
+/// This program's resident memory, where the system tells (Linux).
+fn resident_kib() -> Option<u64> {
+    const PAGE_KIB: u64 = 4; // a system with larger pages has a larger limit
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split(' ').nth(1)?.parse::<u64>().ok()?.checked_mul(PAGE_KIB)
+}
