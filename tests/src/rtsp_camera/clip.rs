@@ -121,6 +121,42 @@ impl Clip {
     }
 }
 
+/// Recorded sound: AAC-LC of 48 kHz in mono, a second of it.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// Its frames of 1,024 samples.
+    pub frames: Arc<[Bytes]>,
+}
+
+impl Sound {
+    /// Samples a second.
+    pub const RATE: u32 = 48_000;
+    /// Samples of a frame.
+    pub const FRAME: u32 = 1_024;
+    /// `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
+    pub const CONFIG: [u8; 2] = [0x11, 0x88];
+
+    /// Has ffmpeg encode a hum.
+    pub fn encode() -> Result<Self> {
+        let tone = "sine=frequency=200:sample_rate=48000:duration=1";
+        let out = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", tone, "-c:a", "aac", "-f", "adts", "-"])
+            .output()
+            .context("cannot run ffmpeg")?;
+        let mut rest = Bytes::from(out.stdout);
+        let mut frames = vec![];
+        // ADTS (ISO/IEC 14496-3, 1.A.2.2): 7 bytes in front of each frame, 13 bits of length among them.
+        while rest.len() > 7 {
+            let length =
+                usize::from(rest[3] & 3) << 11 | usize::from(rest[4]) << 3 | usize::from(rest[5] >> 5);
+            ensure!((8..=rest.len()).contains(&length), "no ADTS");
+            frames.push(rest.split_to(length).slice(7..));
+        }
+        ensure!(frames.len() > 40, "{} frames of sound", frames.len());
+        Ok(Self { frames: frames.into() })
+    }
+}
+
 /// When the units of a closed-GOP stream with fixed B-frames are shown: I P B B P B B … in decoding order.
 fn order(options: &Options, count: u32) -> Vec<u32> {
     let (gop, b) = (options.gop, options.b_frames);

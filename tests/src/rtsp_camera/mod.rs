@@ -10,7 +10,7 @@ pub mod script;
 pub mod sender;
 mod server;
 
-pub use clip::{Clip, Coding};
+pub use clip::{Clip, Coding, Sound};
 pub use script::Script;
 
 use std::net::{SocketAddr, TcpListener};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clip::Clip;
+use super::clip::{Clip, Sound};
 use super::sender::Sender;
 
 /// What becomes of one RTP packet.
@@ -63,7 +63,8 @@ pub struct Script {
     pub(super) drift_ppm: i64,
     pub(super) in_band: bool,
     pub(super) in_sdp: bool,
-    pub(super) sound: bool,
+    pub(super) sound: Option<Sound>,
+    pub(super) next_sound: Option<Sound>,
     pub(super) packets: Vec<(u32, Packet)>,
     pub(super) deeds: Vec<(u32, Deed)>,
     pub(super) answers: Vec<(&'static str, Answer)>,
@@ -83,7 +84,8 @@ impl Script {
             drift_ppm: 0,
             in_band: true,
             in_sdp: true,
-            sound: false,
+            sound: None,
+            next_sound: None,
             packets: vec![],
             deeds: vec![],
             answers: vec![],
@@ -101,7 +103,7 @@ impl Script {
     /// As it behaves from session `sessions` on.
     pub(super) fn good(&self) -> Self {
         let mut good = Self::new(self.next.as_ref().unwrap_or(&self.clip));
-        good.sound = self.sound;
+        good.sound.clone_from(&self.next_sound);
         good
     }
 
@@ -111,9 +113,9 @@ impl Script {
         self
     }
 
-    /// There is G.711 beside the picture.
-    pub fn with_sound(mut self) -> Self {
-        self.sound = true;
+    /// Sessions after the first have sound, too.
+    pub fn then_has(mut self, sound: &Sound) -> Self {
+        self.next_sound = Some(sound.clone());
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::clip::{Clip, Coding, FPS, is_parameter_set, is_slice};
+use super::clip::{Clip, Coding, FPS, Sound, is_parameter_set, is_slice};
 use super::script::{Change, Packet, Reports, Script};
 
 /// Payload bytes of one packet.
@@ -50,7 +50,8 @@ pub struct Sender {
     held: Option<Vec<u8>>,
     begun: Instant,
     paused: Duration,
-    sound_sequence: u16,
+    /// How many frames of sound were sent.
+    sounds: u32,
 }
 
 impl Sender {
@@ -76,13 +77,14 @@ impl Sender {
             held: None,
             begun: Instant::now(),
             paused: Duration::ZERO,
-            sound_sequence: 1,
+            sounds: 0,
             script,
         }
     }
 
     /// Sends picture after picture until the session is over.
     pub(super) fn run(&mut self) -> std::io::Result<()> {
+        let sound = self.script.sound.clone();
         for n in 0u32.. {
             self.current = n;
             let due = self.begun + Duration::from_secs(1) * n / FPS + self.paused;
@@ -96,8 +98,8 @@ impl Sender {
                 self.report(n)?;
             }
             self.picture(n)?;
-            if self.script.sound {
-                self.sound(n)?;
+            if let Some(sound) = &sound {
+                self.sound(n, sound)?;
             }
         }
         Ok(())
@@ -222,15 +224,23 @@ impl Sender {
         }
     }
 
-    fn sound(&mut self, n: u32) -> std::io::Result<()> {
-        // 320 samples of silence: 40 ms at 8 kHz (RFC 3551, 4.5.14, PCMU).
-        let mut packet = vec![0x80, 0];
-        packet.extend(self.sound_sequence.to_be_bytes());
-        packet.extend((n * 320).to_be_bytes());
-        packet.extend(0x5011_u32.to_be_bytes());
-        packet.extend([0xff; 320]);
-        self.sound_sequence = self.sound_sequence.wrapping_add(1);
-        self.send(2, &packet)
+    /// The sound up to picture `n`.
+    fn sound(&mut self, n: u32, sound: &Sound) -> std::io::Result<()> {
+        while u64::from(self.sounds) * u64::from(Sound::FRAME) <= u64::from(n) * u64::from(Sound::RATE / FPS)
+        {
+            let frame = &sound.frames[self.sounds as usize % sound.frames.len()];
+            let mut packet = vec![0x80, 97 | 0x80];
+            packet.extend((self.sounds as u16).to_be_bytes());
+            packet.extend((self.sounds * Sound::FRAME).to_be_bytes());
+            packet.extend(0x5011_u32.to_be_bytes());
+            // One AU header (RFC 3640, 3.2.1): 13 bits of size and 3 of index.
+            packet.extend([0, 16]);
+            packet.extend((frame.len() as u16).wrapping_shl(3).to_be_bytes());
+            packet.extend(frame);
+            self.sounds += 1;
+            self.send(2, &packet)?;
+        }
+        Ok(())
     }
 
     fn report(&mut self, n: u32) -> std::io::Result<()> {

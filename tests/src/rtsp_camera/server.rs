@@ -193,8 +193,9 @@ fn describe(script: &Script) -> String {
     sdp += "m=video 0 RTP/AVP 96\r\n";
     sdp += &rtpmap(&script.clip, script.in_sdp);
     sdp += "a=control:track0\r\n";
-    if script.sound {
-        sdp += "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=control:track1\r\n";
+    if script.sound.is_some() {
+        sdp += "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/1\r\na=fmtp:97 streamtype=5;mode=AAC-hbr;\
+                sizelength=13;indexlength=3;indexdeltalength=3;config=1188\r\na=control:track1\r\n";
     }
     match &script.sdp {
         Some(rewrite) => rewrite(sdp),

@@ -5,6 +5,7 @@
 //! the media, `video` and `audio` make frames of it. Nothing is held but each track's configuration.
 
 mod audio;
+mod in_band;
 mod tag;
 mod video;
 
@@ -210,6 +211,7 @@ impl Demuxer {
             return self.warn("no_video_config", text, out);
         };
         let timescale = track.timescale;
+        let before = self.video.configured_track().filter(|_| !self.held.is_empty()).cloned();
         let picture = match self.video.access_unit(packet) {
             Ok(Some(picture)) => picture,
             Ok(None) => return,
@@ -218,6 +220,9 @@ impl Demuxer {
                 return self.warn("bad_video_frame", text, out);
             }
         };
+        if before.is_some() && before.as_ref() != self.video.configured_track() {
+            self.held.clear(); // what is held was of other parameter sets
+        }
         let waits = self.announced.is_empty()
             && self.audio.configured_track().is_none()
             && (picture.key_frame || !self.held.is_empty());

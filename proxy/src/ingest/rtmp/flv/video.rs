@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Chosen, tag::Packet};
+use super::{Chosen, in_band, tag::Packet};
 use crate::media::{Coding, Track, av1, h264, h265, nal};
 
 /// An access unit for a decoder.
@@ -116,8 +116,25 @@ impl Video {
         if !has_picture || (self.awaiting_key_frame && !key_frame) {
             return Ok(None);
         }
+        if key_frame {
+            self.heed_in_band(&data)?;
+        }
         self.awaiting_key_frame = false;
         Ok(Some(Picture { data, key_frame }))
+    }
+}
+
+impl Video {
+    /// Takes the parameter sets that come with a key frame, where they are others than those announced.
+    fn heed_in_band(&mut self, unit: &[u8]) -> Result<(), String> {
+        let Some(config) = self.config.as_mut().filter(|config| config.track.coding == Coding::H264) else {
+            return Ok(());
+        };
+        let Some(record) = in_band::record(&config.track.decoder_config, unit) else { return Ok(()) };
+        self.awaiting_key_frame = true; // until these are understood
+        config.track = h264::track(&record).map_err(|e| e.to_string())?;
+        self.announced = false;
+        Ok(())
     }
 }
 
