@@ -126,11 +126,11 @@ impl Watched<'_> {
         let record = self.viewer.record();
         let epochs: BTreeSet<u32> = record.fragments(0).map(|f| f.header.epoch).collect();
         ensure!(epochs.len() == 2, "epochs {epochs:?}");
-        let files: Vec<_> = epochs.iter().map(|epoch| {
+        let of = |epoch: &u32| {
             let frames = record.fragments(0).filter(|f| f.header.epoch == *epoch).count() as u64;
             (record.file(0, *epoch), frames)
-        });
-        let files: Vec<_> = files.collect();
+        };
+        let files: Vec<_> = epochs.iter().map(of).collect();
         drop(record);
         for ((file, frames), size) in files.into_iter().zip([(640, 360), size]) {
             let verdict = judge::decode(&file)?;

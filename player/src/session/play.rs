@@ -154,10 +154,12 @@ impl<P: Clone> Playback<P> {
         self.tracks.iter().position(|track| track.index == index)
     }
 
-    /// Whether the `SourceBuffer`s that are there can take these tracks.
+    /// Whether the `SourceBuffer`s that are there can take these tracks. From one coding to another a browser makes a new
+    /// decoder: Firefox shows black meanwhile, so that is done behind the picture that is held.
     pub(super) fn fits(&self, tracks: &[Track]) -> bool {
+        let coding = |track: &Track| track.codec.as_bytes().first_chunk::<4>().copied();
         self.tracks.len() == tracks.len()
-            && self.tracks.iter().zip(tracks).all(|(old, new)| old.is_video() == new.is_video())
+            && self.tracks.iter().zip(tracks).all(|(old, new)| coding(old) == coding(new))
     }
 
     /// Where play should begin: at the newest picture, or as far behind it as its sound needs.

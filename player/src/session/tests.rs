@@ -319,6 +319,21 @@ fn a_new_epoch_of_another_codec_changes_the_type_before_its_bytes() {
 }
 
 #[test]
+fn a_new_epoch_of_another_coding_goes_into_a_new_media_source_behind_the_picture() {
+    let mut s = playing();
+    let mut next = track(0, VIDEO);
+    next.codec = "hvc1.1.6.L93.B0".into();
+    let commands = s.handle(
+        text(1, &ServerMessage::Tracks { number: 3, epoch: 2, catch_up_sequence: None, tracks: vec![next] }),
+        50.0,
+    );
+    assert!(matches!(
+        &commands[..],
+        [Command::Notify(Notice::Hold(true)), Command::CloseSource, Command::OpenSource { .. }, ..]
+    ));
+}
+
+#[test]
 fn events_of_another_connection_or_media_source_are_ignored() {
     let mut s = playing();
     assert_eq!(s.handle(Event::SocketClosed { connection: 9, code: 1006, random: 0.5 }, 60.0), []);
