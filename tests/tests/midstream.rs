@@ -36,31 +36,31 @@ const CHANGE: u32 = 100;
 /// 640x360, main profile: what is shown before a change.
 fn before() -> Arc<Clip> {
     static CLIP: OnceLock<Arc<Clip>> = OnceLock::new();
-    recorded(&CLIP, Options { pictures: 200, gop: 25, ..Options::default() })
+    recorded(&CLIP, &Options { pictures: 200, gop: 25, ..Options::default() })
 }
 
 /// 800x448, high profile.
 fn larger() -> Arc<Clip> {
     static CLIP: OnceLock<Arc<Clip>> = OnceLock::new();
     let options = Options { size: (800, 448), profile: "high", pictures: 375, gop: 25, ..Options::default() };
-    recorded(&CLIP, Options { clock_ms: 100_000, ..options })
+    recorded(&CLIP, &Options { clock_ms: 100_000, ..options })
 }
 
 /// As it was before, with later clocks.
 fn same() -> Arc<Clip> {
     static CLIP: OnceLock<Arc<Clip>> = OnceLock::new();
-    recorded(&CLIP, Options { pictures: 375, gop: 25, clock_ms: 100_000, ..Options::default() })
+    recorded(&CLIP, &Options { pictures: 375, gop: 25, clock_ms: 100_000, ..Options::default() })
 }
 
 /// H.265.
 fn h265() -> Arc<Clip> {
     static CLIP: OnceLock<Arc<Clip>> = OnceLock::new();
     let options = Options { coding: Coding::H265, pictures: 375, gop: 25, ..Options::default() };
-    recorded(&CLIP, Options { clock_ms: 100_000, ..options })
+    recorded(&CLIP, &Options { clock_ms: 100_000, ..options })
 }
 
-fn recorded(clip: &OnceLock<Arc<Clip>>, options: Options) -> Arc<Clip> {
-    Arc::clone(clip.get_or_init(|| Arc::new(Clip::encode(&options).expect("ffmpeg encodes"))))
+fn recorded(clip: &OnceLock<Arc<Clip>>, options: &Options) -> Arc<Clip> {
+    Arc::clone(clip.get_or_init(|| Arc::new(Clip::encode(options).expect("ffmpeg encodes"))))
 }
 
 /// Looks every 5 ms at what is on the screen: the picture that is kept, where there is one, else the video.
@@ -111,7 +111,6 @@ impl Watched<'_> {
         let glass = page.glass()?;
         let seen = &glass[0];
         let gap = Duration::from_secs_f64(seen.longest_gap / 1000.0);
-        eprintln!("{}: {} ms without a new picture", page_name(page), gap.as_millis());
         ensure!(gap <= AGAIN, "no new picture for {gap:?}");
         ensure!((seen.width, seen.height) == size, "{}x{}", seen.width, seen.height);
         let clocks = seen.samples.iter().map(|(at, late, _)| (at % 4_294_967_296.0 - late) as u64);
@@ -164,13 +163,6 @@ fn ask_for_sound(page: &Page<'_>) -> Result<()> {
     page.reset_glass()?;
     page.wait_for_pictures(1, 20)?;
     page.reset_glass()
-}
-
-fn page_name(page: &Page<'_>) -> String {
-    page.evaluate("navigator.userAgent.includes('Firefox') ? 'firefox' : 'chromium'")
-        .ok()
-        .and_then(|name| name.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 fn on_demand(camera: &RtspCamera) -> Result<Proxy> {

@@ -44,7 +44,7 @@ impl RtspCamera {
                 let script = if number < script.sessions { script.clone() } else { good.clone() };
                 let ended = Arc::clone(&ended);
                 // What a session fails on shows in what the test waits for.
-                std::thread::spawn(move || server::serve(connection, script, &ended));
+                std::thread::spawn(move || server::serve(&connection, script, &ended));
             }
         });
         Ok(Self { address, over, sessions })

@@ -54,6 +54,7 @@ pub(super) enum Reports {
 /// A camera's behaviour. Times are counted in pictures from PLAY on, and packets of video likewise; 25 pictures are one
 /// second. The first session is as written here; those that follow are as a good camera's, unless [`Script::always`].
 #[derive(Clone)]
+#[must_use = "a script does nothing until a camera plays it"]
 pub struct Script {
     pub(super) clip: Arc<Clip>,
     pub(super) sessions: usize,

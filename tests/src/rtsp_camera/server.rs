@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Serves a connection to its end.
 pub(super) fn serve(
-    connection: TcpStream,
+    connection: &TcpStream,
     script: Script,
     camera_over: &Arc<AtomicBool>,
 ) -> std::io::Result<()> {
