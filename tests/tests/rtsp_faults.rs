@@ -6,16 +6,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::rtsp_camera::clip::Options;
-use sightline_tests::rtsp_camera::{Clip, RtspCamera, Script};
+use sightline_tests::rtsp_camera::{Clip, Coding, RtspCamera, Script, Sound};
 use sightline_tests::viewer::{Record, Viewer};
 use sightline_tests::{judge, wait};
-use sightline_wire::ServerMessage;
+use sightline_wire::{ClientMessage, ServerMessage};
 
 /// The longest time without a picture that the good stream's viewer may see.
 const FREEZE: Duration = Duration::from_millis(250);
@@ -61,11 +62,18 @@ fn filler(bytes: usize) -> Vec<u8> {
 #[test]
 #[rustfmt::skip] // a line a scenario
 fn packets_that_are_lost_late_doubled_or_broken() -> Result<()> {
-    // A picture of this clip is one packet, and a key frame a few.
+    // A picture of this clip is one packet, and a key frame one more for each of its parameter sets.
+    let h265 = Options { coding: Coding::H265, size: (320, 184), pictures: 50, gop: 25, ..Options::default() };
+    let h265 = Arc::new(Clip::encode(&h265)?);
     run(MEMORY_KIB, &[
         ("a good camera plays", camera(), GoesOn),
         ("a packet is lost", camera().drop_packet(60), GoesOnAfterLoss(1.0)),
         ("every 40th packet is lost", camera().drop_every(40), GoesOnAfterLoss(2.0)),
+        ("the parameter sets of a key frame are lost", camera().drop_of_picture(50, 0).drop_of_picture(50, 1), GoesOnAfterLoss(2.0)),
+        ("the picture of a key frame is lost", camera().drop_of_picture(50, 2), GoesOnAfterLoss(1.0)),
+        ("a packet of H.265 is lost", Script::new(&h265).drop_packet(60), GoesOnAfterLoss(1.0)),
+        ("the picture of a key frame of H.265 is lost", Script::new(&h265).drop_of_picture(50, 3), GoesOnAfterLoss(1.0)),
+        ("a fragment of H.265 has no beginning", Script::new(&h265).send_rtp(50, &[0x62, 1, 0x13, 2], false), Offline("closed", &["FU"])),
         ("sequence numbers wrap", camera().first_sequence(65_500), GoesOn),
         ("sequence numbers wrap at a loss", camera().first_sequence(65_535 - 60).drop_packet(60), GoesOnAfterLoss(1.0)),
         ("two packets change places", camera().swap_packet(60), Offline("closed", &["Out-of-order"])),
@@ -168,6 +176,35 @@ fn cameras_that_send_without_end() -> Result<()> {
     ])
 }
 
+#[test]
+fn ffmpeg_has_nothing_to_complain_of_in_a_good_camera_by_tcp_and_by_udp() -> Result<()> {
+    let sound = Sound::encode()?;
+    let camera = RtspCamera::start(camera().close(0).then_has(&sound))?;
+    // The first session is the bad one.
+    drop(std::net::TcpStream::connect(camera.authority())?);
+    for transport in ["tcp", "udp"] {
+        let out = Command::new("timeout")
+            .args([
+                "15",
+                "ffmpeg",
+                "-v",
+                "error",
+                "-xerror",
+                "-rtsp_transport",
+                transport,
+                "-i",
+                &camera.url(),
+            ])
+            .args(["-t", "2", "-f", "null", "-"])
+            .output()
+            .context("cannot run ffmpeg")?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        ensure!(out.status.success() && said.is_empty(), "by {transport}: {said}");
+    }
+    ensure!(camera.sessions() == 3, "{} sessions", camera.sessions());
+    Ok(())
+}
+
 /// A baseline SPS of this size (ITU-T H.264, 7.3.2.1).
 fn sps(width: u32, height: u32) -> Vec<u8> {
     // An unsigned Exp-Golomb code (9.1).
@@ -198,8 +235,13 @@ fn run(memory_kib: u64, rows: &[Row]) -> Result<()> {
     }));
     let proxy = Proxy::start(&arguments)?;
     let healthy = Viewer::watch(&proxy, "good")?;
-    let viewers =
-        (0..rows.len()).map(|i| Viewer::watch(&proxy, &format!("s{i}"))).collect::<Result<Vec<_>>>()?;
+    let viewers = (0..rows.len()).map(|i| {
+        let viewer = Viewer::connect(&proxy.ws_url(None))?;
+        viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["avc1".into(), "hvc1".into()] });
+        viewer.say(&ClientMessage::Subscribe { stream: format!("s{i}"), audio: false });
+        Ok(viewer)
+    });
+    let viewers = viewers.collect::<Result<Vec<_>>>()?;
     healthy.wait_fragments(25)?;
     let since = Instant::now();
     let resident_kib = proxy.resident_kib()?;

@@ -50,6 +50,11 @@ impl RtspCamera {
         Ok(Self { address, over, sessions })
     }
 
+    /// Host and port, such as `127.0.0.1:40001`.
+    pub fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         format!("rtsp://{}/cam", self.address)

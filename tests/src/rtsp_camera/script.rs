@@ -133,6 +133,14 @@ impl Script {
         self
     }
 
+    /// Of picture `n` packet `which` does not come. A key frame begins with a packet for each of its parameter sets.
+    pub fn drop_of_picture(self, n: u32, which: u32) -> Self {
+        self.at(n, move |sender| {
+            sender.drop_ahead(which);
+            Ok(())
+        })
+    }
+
     /// Packet `n` comes twice.
     pub fn duplicate_packet(self, n: u32) -> Self {
         self.packet(n, Packet::Twice)

@@ -27,8 +27,8 @@ const TICKS: u32 = 90_000 / FPS;
 pub(super) enum Way {
     /// Into the connection, on channels 0 and 1 for the picture, 2 and 3 for the sound.
     Interleaved,
-    /// RTP and RTCP of the picture, each to its own port.
-    Udp(UdpSocket, [SocketAddr; 2]),
+    /// RTP and RTCP of each track, each to its own port.
+    Udp(UdpSocket, Vec<[SocketAddr; 2]>),
 }
 
 /// One session's sender of pictures.
@@ -121,6 +121,11 @@ impl Sender {
             }
             std::thread::sleep(left.min(Duration::from_millis(100)));
         }
+    }
+
+    /// The packet that is so many ahead does not come.
+    pub(super) fn drop_ahead(&mut self, packets: u32) {
+        self.script.packets.push((self.packets + packets, Packet::Drop));
     }
 
     /// Sends nothing for so long.
@@ -300,10 +305,13 @@ impl Sender {
 
     fn send(&mut self, channel: u8, packet: &[u8]) -> std::io::Result<()> {
         match &self.way {
-            Way::Udp(socket, ports) => match socket.send_to(packet, ports[usize::from(channel & 1)]) {
-                Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(e),
-                _ => Ok(()),
-            },
+            Way::Udp(socket, ports) => {
+                let Some(ports) = ports.get(usize::from(channel / 2)) else { return Ok(()) };
+                match socket.send_to(packet, ports[usize::from(channel & 1)]) {
+                    Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(e),
+                    _ => Ok(()),
+                }
+            }
             Way::Interleaved => {
                 let length = u16::try_from(packet.len()).map_err(|_| Error::from(ErrorKind::InvalidInput))?;
                 let framed = [&[b'$', channel][..], &length.to_be_bytes(), packet].concat();
