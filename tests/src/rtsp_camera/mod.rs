@@ -44,10 +44,15 @@ impl RtspCamera {
                 let script = if number < script.sessions { script.clone() } else { good.clone() };
                 let ended = Arc::clone(&ended);
                 // What a session fails on shows in what the test waits for.
-                std::thread::spawn(move || server::serve(connection, script, &ended));
+                std::thread::spawn(move || server::serve(&connection, script, &ended));
             }
         });
         Ok(Self { address, over, sessions })
+    }
+
+    /// Host and port, such as `127.0.0.1:40001`.
+    pub fn authority(&self) -> String {
+        self.address.to_string()
     }
 
     /// Its address.

@@ -54,6 +54,7 @@ pub(super) enum Reports {
 /// A camera's behaviour. Times are counted in pictures from PLAY on, and packets of video likewise; 25 pictures are one
 /// second. The first session is as written here; those that follow are as a good camera's, unless [`Script::always`].
 #[derive(Clone)]
+#[must_use = "a script does nothing until a camera plays it"]
 pub struct Script {
     pub(super) clip: Arc<Clip>,
     pub(super) sessions: usize,
@@ -130,6 +131,14 @@ impl Script {
     pub fn drop_every(mut self, n: u32) -> Self {
         self.packets.extend((1..10_000 / n).map(|i| (i * n, Packet::Drop)));
         self
+    }
+
+    /// Of picture `n` packet `which` does not come. A key frame begins with a packet for each of its parameter sets.
+    pub fn drop_of_picture(self, n: u32, which: u32) -> Self {
+        self.at(n, move |sender| {
+            sender.drop_ahead(which);
+            Ok(())
+        })
     }
 
     /// Packet `n` comes twice.

@@ -14,6 +14,11 @@ use super::script::{Change, Packet, Reports, Script};
 /// Payload bytes of one packet.
 const PAYLOAD: usize = 1400;
 
+/// Payload type of the picture, 96.
+const VIDEO: u8 = 0x60;
+/// Payload type of the sound, 97.
+const SOUND: u8 = 0x61;
+
 /// Ticks of the RTP clock from picture to picture.
 const TICKS: u32 = 90_000 / FPS;
 
@@ -22,8 +27,8 @@ const TICKS: u32 = 90_000 / FPS;
 pub(super) enum Way {
     /// Into the connection, on channels 0 and 1 for the picture, 2 and 3 for the sound.
     Interleaved,
-    /// RTP and RTCP of the picture, each to its own port.
-    Udp(UdpSocket, [SocketAddr; 2]),
+    /// RTP and RTCP of each track, each to its own port.
+    Udp(UdpSocket, Vec<[SocketAddr; 2]>),
 }
 
 /// One session's sender of pictures.
@@ -118,6 +123,11 @@ impl Sender {
         }
     }
 
+    /// The packet that is so many ahead does not come.
+    pub(super) fn drop_ahead(&mut self, packets: u32) {
+        self.script.packets.push((self.packets + packets, Packet::Drop));
+    }
+
     /// Sends nothing for so long.
     pub(super) fn pause(&mut self, pause: Duration) {
         self.paused += pause;
@@ -179,7 +189,7 @@ impl Sender {
         }
         // FU-A (RFC 6184, 5.8); FU (RFC 7798, 4.4.3).
         let (head, kind, body) = match self.clip.coding {
-            Coding::H264 => (vec![nal[0] & 0xe0 | 28], nal[0] & 31, &nal[1..]),
+            Coding::H264 => (vec![nal[0] & 0xe0 | 0x1c], nal[0] & 31, &nal[1..]),
             Coding::H265 => (vec![nal[0] & 0x81 | 49 << 1, nal[1]], nal[0] >> 1 & 63, &nal[2..]),
         };
         let count = body.chunks(PAYLOAD).len();
@@ -198,7 +208,7 @@ impl Sender {
     }
 
     fn packet(&mut self, payload: &[u8], timestamp: u32, marker: bool) -> std::io::Result<()> {
-        let mut packet = vec![0x80, 96 | u8::from(marker) << 7];
+        let mut packet = vec![0x80, VIDEO | u8::from(marker) << 7];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
@@ -229,7 +239,7 @@ impl Sender {
         while u64::from(self.sounds) * u64::from(Sound::FRAME) <= u64::from(n) * u64::from(Sound::RATE / FPS)
         {
             let frame = &sound.frames[self.sounds as usize % sound.frames.len()];
-            let mut packet = vec![0x80, 97 | 0x80];
+            let mut packet = vec![0x80, SOUND | 0x80];
             packet.extend((self.sounds as u16).to_be_bytes());
             packet.extend((self.sounds * Sound::FRAME).to_be_bytes());
             packet.extend(0x5011_u32.to_be_bytes());
@@ -295,10 +305,13 @@ impl Sender {
 
     fn send(&mut self, channel: u8, packet: &[u8]) -> std::io::Result<()> {
         match &self.way {
-            Way::Udp(socket, ports) => match socket.send_to(packet, ports[usize::from(channel & 1)]) {
-                Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(e),
-                _ => Ok(()),
-            },
+            Way::Udp(socket, ports) => {
+                let Some(ports) = ports.get(usize::from(channel / 2)) else { return Ok(()) };
+                match socket.send_to(packet, ports[usize::from(channel & 1)]) {
+                    Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(e),
+                    _ => Ok(()),
+                }
+            }
             Way::Interleaved => {
                 let length = u16::try_from(packet.len()).map_err(|_| Error::from(ErrorKind::InvalidInput))?;
                 let framed = [&[b'$', channel][..], &length.to_be_bytes(), packet].concat();

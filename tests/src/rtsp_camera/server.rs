@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Serves a connection to its end.
 pub(super) fn serve(
-    connection: TcpStream,
+    connection: &TcpStream,
     script: Script,
     camera_over: &Arc<AtomicBool>,
 ) -> std::io::Result<()> {
@@ -30,7 +30,6 @@ pub(super) fn serve(
         over: Arc::clone(&over),
         camera_over: Arc::clone(camera_over),
         way: Some(Way::Interleaved),
-        udp: None,
     };
     let ended = session.requests(BufReader::new(connection.try_clone()?));
     over.store(true, Ordering::Relaxed);
@@ -44,7 +43,6 @@ struct Session {
     over: Arc<AtomicBool>,
     camera_over: Arc<AtomicBool>,
     way: Option<Way>,
-    udp: Option<String>,
 }
 
 impl Session {
@@ -159,17 +157,22 @@ impl Session {
         let Some(ports) = asked.split(';').find_map(|part| part.strip_prefix("client_port=")) else {
             return Ok(asked.to_owned());
         };
-        if self.udp.is_none() {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            let port = socket.local_addr()?.port();
-            let to = |port: Option<&str>| {
-                SocketAddr::from(([127, 0, 0, 1], port.and_then(|p| p.parse().ok()).unwrap_or(0)))
-            };
-            let (rtp, rtcp) = ports.split_once('-').unwrap_or((ports, ports));
-            self.way = Some(Way::Udp(socket, [to(Some(rtp)), to(Some(rtcp))]));
-            self.udp = Some(format!("server_port={port}-{}", port.wrapping_add(1)));
-        }
-        Ok(format!("{asked};{}", self.udp.as_deref().unwrap_or_default()))
+        let to = |port: &str| SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap_or(0)));
+        let (rtp, rtcp) = ports.split_once('-').unwrap_or((ports, ports));
+        let pair = [to(rtp), to(rtcp)];
+        let port = match &mut self.way {
+            Some(Way::Udp(socket, tracks)) => {
+                tracks.push(pair);
+                socket.local_addr()?.port()
+            }
+            way => {
+                let socket = UdpSocket::bind("127.0.0.1:0")?;
+                let port = socket.local_addr()?.port();
+                *way = Some(Way::Udp(socket, vec![pair]));
+                port
+            }
+        };
+        Ok(format!("{asked};server_port={port}-{}", port.wrapping_add(1)))
     }
 
     fn play(&self, way: Way) {

@@ -107,6 +107,7 @@ mod tests {
             clock_rate_hz: 8_000,
             channels: None,
             played: is_played(encoding),
+            not_played_because: None,
         }
     }
 

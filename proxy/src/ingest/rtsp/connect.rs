@@ -143,8 +143,11 @@ pub(super) async fn play(target: &mut Target) -> Result<Played, Fault> {
             },
             Ok(Err(failure)) => failure,
             Err(_) => {
-                let reason =
-                    format!("the camera did not answer within {} ms", target.connect_timeout.as_millis());
+                let reason = format!(
+                    "{} did not answer within {} ms",
+                    target.source,
+                    target.connect_timeout.as_millis()
+                );
                 return Err(Fault { code: "connect_failed", reason });
             }
         };

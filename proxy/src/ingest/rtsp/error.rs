@@ -94,6 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_a_packet_was_is_read_from_below_the_first_line() {
+        let text = "Empty NAL\n\nconn: 127.0.0.1:1(me)->127.0.0.1:2@2026\nstream: TCP, 0-1\nssrc: 1\nseq: 2\n\
+                    pkt: 8045@2026-11-24T22:00:00";
+        assert_eq!(position(text), Some(8045));
+        assert_eq!(position("RTSP framing error: x\n\nconn: a@b\nmsg: 17@2026"), Some(17));
+        assert_eq!(position("by UDP\n\npkt: 2026-11-24T22:00:00"), None);
+        assert_eq!(position(""), None);
+    }
+
+    #[test]
     fn an_address_in_an_error_is_shown_without_its_secrets() {
         let source: Source = "rtsp://admin:hunter2@cam/l?token=hunter3".parse().expect("a source");
         let text = "DESCRIBE response at rtsp://cam/l?token=hunter3 has \"rtsp://cam/l?token=hunter3\"\n";

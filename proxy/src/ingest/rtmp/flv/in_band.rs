@@ -40,8 +40,11 @@ fn put(record: &mut Vec<u8>, sets: &[&[u8]]) -> Option<()> {
     Some(())
 }
 
+/// Parameter sets of one kind.
+type Sets<'a> = Vec<&'a [u8]>;
+
 /// SPS and PPS of a record.
-fn sets(avcc: &[u8]) -> Option<(Vec<&[u8]>, Vec<&[u8]>)> {
+fn sets(avcc: &[u8]) -> Option<(Sets<'_>, Sets<'_>)> {
     let (count, rest) = avcc.get(5..)?.split_first()?;
     let (sps, rest) = take(usize::from(count & 31), rest)?;
     let (count, rest) = rest.split_first()?;
@@ -50,7 +53,7 @@ fn sets(avcc: &[u8]) -> Option<(Vec<&[u8]>, Vec<&[u8]>)> {
 }
 
 /// So many sets, each behind 2 bytes of length, and what is behind them.
-fn take(count: usize, mut rest: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+fn take(count: usize, mut rest: &[u8]) -> Option<(Sets<'_>, &[u8])> {
     let mut sets = Vec::new();
     for _ in 0..count {
         let (length, behind) = rest.split_first_chunk()?;

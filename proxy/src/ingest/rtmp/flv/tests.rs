@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::media::{av1, flac, h264, h265, opus};
 
+mod in_band;
+
 /// AAC-LC, 48 kHz, mono.
 const ASC: [u8; 2] = [0x11, 0x88];
 /// AAC-LC, 44.1 kHz, stereo.
