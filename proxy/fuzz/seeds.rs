@@ -651,7 +651,7 @@ fn parameter_sets() {
     // Baseline of 64x48 without VUI, type 2 of counting: what is repaired.
     let bare = [sized(&hex("6742000af88a22")), sized(&hex("68ce0fc8"))].concat();
     save("sps", "to-be-repaired", &[&[0], &bare]);
-    save("sps", "cut-off", &[&[0], &sized(&hex("6742")), &sized(&hex("68"))]);
+    save("sps", "cut-off", &[&[0], &sized(&hex("6700")), &sized(&hex("68"))]);
     save("sps", "endless", &[&[0], &sized(&[&[0x67][..], &[0; 5000]].concat()), &sized(&hex("68ce0fc8"))]);
 }
 

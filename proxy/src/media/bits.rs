@@ -149,6 +149,14 @@ impl BitWriter {
         }
     }
 
+    /// Some of them.
+    #[cfg(test)]
+    pub(crate) fn exp_golombs(&mut self, values: &[u32]) {
+        for value in values {
+            self.exp_golomb(*value);
+        }
+    }
+
     /// `rbsp_trailing_bits()`: a one, and zeros up to a whole byte.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.flag(true);
@@ -181,7 +189,7 @@ mod tests {
     #[test]
     fn signed_codes_are_those_of_the_standards_table() {
         let mut writer = BitWriter::default();
-        (0..5).for_each(|code| writer.exp_golomb(code));
+        writer.exp_golombs(&[0, 1, 2, 3, 4]);
         let bytes = writer.finish();
         let mut bits = Bits::new(&bytes);
         let codes: Vec<_> = std::iter::from_fn(|| bits.signed_exp_golomb()).take(5).collect();
@@ -192,8 +200,12 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(codes: Vec<u32>, flags: Vec<bool>) {
             let mut writer = BitWriter::default();
-            codes.iter().for_each(|code| writer.exp_golomb((*code).min(u32::MAX - 1)));
-            flags.iter().for_each(|flag| writer.flag(*flag));
+            for code in &codes {
+                writer.exp_golomb((*code).min(u32::MAX - 1));
+            }
+            for flag in &flags {
+                writer.flag(*flag);
+            }
             let bytes = writer.finish();
             let mut bits = Bits::new(&bytes);
             for code in codes {

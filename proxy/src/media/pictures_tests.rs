@@ -205,7 +205,7 @@ fn field(sps: &h264::sps::Sps, idr: bool, bottom: bool, frame_num: u32) -> Vec<u
     let fixed = |slice: &mut BitWriter, value: u32, bits: u32| {
         (0..bits).rev().for_each(|bit| slice.flag(value >> bit & 1 == 1));
     };
-    [0, 7, 0].into_iter().for_each(|code| slice.exp_golomb(code)); // the first macroblock, an I slice, the PPS
+    slice.exp_golombs(&[0, 7, 0]); // the first macroblock, an I slice, the PPS
     fixed(&mut slice, frame_num, sps.frame_num_bits);
     slice.flag(true); // field_pic_flag
     slice.flag(bottom);
@@ -281,7 +281,7 @@ fn parameter_sets_that_come_again_change_nothing_and_others_join_them() {
     // A picture parameter set 1 beside number 0, which stays.
     let mut nals = nals(BASELINE[0]);
     let mut pps = BitWriter::default();
-    [1, 0, 0].into_iter().for_each(|code| pps.exp_golomb(code));
+    pps.exp_golombs(&[1, 0, 0]);
     nals[1] = [&[0x68][..], &pps.finish()].concat();
     let both =
         camera.pictures.configure(&record(&nals, Coding::H264).expect("both sets")).expect("a configuration");
@@ -302,7 +302,7 @@ fn a_picture_whose_parameters_never_came_is_refused() {
     let mut camera = Camera::new(Coding::H264);
     camera.picture(BASELINE[0], 0);
     let mut slice = BitWriter::default();
-    [0, 7, 3, 0, 0].into_iter().for_each(|code| slice.exp_golomb(code));
+    slice.exp_golombs(&[0, 7, 3, 0, 0]);
     let data = prefixed(&[[&[0x41][..], &slice.finish(), &[0; 4]].concat()]);
     assert_eq!(camera.pictures.read(data, FRAME), Err(Error::NoPps(3)));
     assert_eq!(camera.pictures.read(prefixed(&[vec![0x41]]), FRAME), Err(Error::Slice));

@@ -251,11 +251,11 @@ mod tests {
         fixed(&mut out, 0x00_1e, 16);
         out.exp_golomb(0);
         if profile_idc == 100 {
-            [1, 0, 0].into_iter().for_each(|code| out.exp_golomb(code));
+            out.exp_golombs(&[1, 0, 0]);
             out.flag(false);
             out.flag(true); // a scaling matrix: a list that says so itself, and seven that do not
             out.flag(true);
-            [5, 6, 7].into_iter().for_each(|code| out.exp_golomb(code));
+            out.exp_golombs(&[5, 6, 7]);
             // -12 brings it from 8 + 3 - 3 + 4 to 0: the rest is as it was.
             out.exp_golomb(24);
             (0..7).for_each(|_| out.flag(false));
@@ -266,17 +266,17 @@ mod tests {
             0 => out.exp_golomb(2),
             1 => {
                 out.flag(false);
-                [3, 4, 2, 5, 6].into_iter().for_each(|code| out.exp_golomb(code));
+                out.exp_golombs(&[3, 4, 2, 5, 6]);
             }
             _ => {}
         }
         out.exp_golomb(3); // max_num_ref_frames
         out.flag(false);
-        [39, 22].into_iter().for_each(|code| out.exp_golomb(code));
+        out.exp_golombs(&[39, 22]);
         out.flag(true);
         out.flag(true);
         out.flag(true);
-        [0, 0, 0, 4].into_iter().for_each(|code| out.exp_golomb(code));
+        out.exp_golombs(&[0, 0, 0, 4]);
         out.flag(vui.is_some());
         if let Some([aspect, overscan, signal, chroma, timing, hrd]) = vui {
             let mut part = |present: bool, value: u64, bits: u32| {
@@ -290,7 +290,7 @@ mod tests {
             part(signal, 0b0101 << 25 | 1 << 24 | 0x01_0101, 29);
             out.flag(chroma);
             if chroma {
-                [1, 2].into_iter().for_each(|code| out.exp_golomb(code));
+                out.exp_golombs(&[1, 2]);
             }
             out.flag(timing);
             if timing {
@@ -302,7 +302,7 @@ mod tests {
             if hrd {
                 out.exp_golomb(0);
                 fixed(&mut out, 0x12, 8);
-                [1000, 2000].into_iter().for_each(|code| out.exp_golomb(code));
+                out.exp_golombs(&[1000, 2000]);
                 out.flag(true);
                 fixed(&mut out, 0xa_bcde, 20);
             }
@@ -314,7 +314,7 @@ mod tests {
             out.flag(restriction.is_some());
             if let Some(reordered) = restriction {
                 out.flag(true);
-                [0, 0, 10, 10, reordered, 4].into_iter().for_each(|code| out.exp_golomb(code));
+                out.exp_golombs(&[0, 0, 10, 10, reordered, 4]);
             }
         }
         [&[0x67][..], &with_emulation_prevention(&out.finish())].concat()

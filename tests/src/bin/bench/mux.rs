@@ -95,13 +95,13 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
         }
         took.sort_by(f64::total_cmp);
         let median = took[took.len() / 2];
-        report.goal(
-            BENCH,
-            format!("a frame of {len} B, median"),
-            (median, "us"),
-            format!("<= {BUDGET_US} us"),
-            median <= BUDGET_US || len > FRAME_LENS[0],
-        );
+        let what = format!("a frame of {len} B, median");
+        if len == FRAME_LENS[0] {
+            report.goal(BENCH, what, (median, "us"), format!("<= {BUDGET_US} us"), median <= BUDGET_US);
+        } else {
+            // The copy of its bytes is nearly all of it.
+            report.figure(BENCH, what, median, "us");
+        }
         report.figure(BENCH, format!("a frame of {len} B, p99"), took[took.len() * 99 / 100], "us");
         let per_frame = allocations as f64 / frames as f64;
         report.figure(BENCH, format!("a frame of {len} B, allocations"), per_frame, "");
