@@ -127,7 +127,6 @@ fn sound_that_pauses_does_not_stop_the_picture(browser: &Browser) -> Result<()> 
         // Over the pause, its end and some more.
         let gap_ms = longest_gap_ms(&page, 250)?;
         assert!(gap_ms < 700.0, "{audio_codec}: no new picture for {gap_ms} ms");
-        eprintln!("{audio_codec}: {gap_ms} ms");
         let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
         assert_eq!(stats["rebuilds"], 0, "{audio_codec}: {stats}");
     }
