@@ -468,7 +468,7 @@ pub fn sound(data: &[u8]) -> usize {
         for unit in &units {
             assert!(unit.duration_ticks > 0);
             assert!(
-                unit.pts_ticks >= end - i64::from(unit.duration_ticks) / 2,
+                unit.pts_ticks >= end.saturating_sub(i64::from(unit.duration_ticks) / 2),
                 "{} behind {end}",
                 unit.pts_ticks
             );

@@ -35,8 +35,9 @@ fn assert_sound(audio_codec: &'static str, codec: &str, name: &str, sample_rate:
     let mut end = None;
     for header in record.fragments(1).map(|fragment| fragment.header) {
         let at = header.presentation_time_ticks();
-        // A track of 48 kHz may be laid a tick off for a while (decision 17).
-        ensure!(end.is_none_or(|end: i64| (at - end).abs() <= 1), "{audio_codec}: {at} behind {end:?}");
+        // Samples are laid end to end. Access units of AAC cannot be cut: where sound begins behind silence they may overlap.
+        let apart = if audio_codec == "aac" { 512 } else { 1 };
+        ensure!(end.is_none_or(|end: i64| (at - end).abs() <= apart), "{audio_codec}: {at} behind {end:?}");
         end = Some(at + i64::from(header.duration_ticks));
     }
     Ok(())
@@ -127,7 +128,6 @@ fn sound_that_pauses_does_not_stop_the_picture(browser: &Browser) -> Result<()> 
         // Over the pause, its end and some more.
         let gap_ms = longest_gap_ms(&page, 250)?;
         assert!(gap_ms < 700.0, "{audio_codec}: no new picture for {gap_ms} ms");
-        eprintln!("{audio_codec}: {gap_ms} ms");
         let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
         assert_eq!(stats["rebuilds"], 0, "{audio_codec}: {stats}");
     }

@@ -83,6 +83,10 @@ struct Packer {
 impl Sound {
     /// AAC by its `AudioSpecificConfig`; `clock_rate_hz` is what RTP counts in.
     pub fn aac(config: &[u8], clock_rate_hz: u32) -> Result<Self, Error> {
+        // Silence is made by the clock: one of gigahertz would have no end of it.
+        if !(7_000..=192_000).contains(&clock_rate_hz) {
+            return Err(aac::Error::Unsupported { field: "RTP clock rate", value: clock_rate_hz }.into());
+        }
         let track = Track { timescale: clock_rate_hz, ..aac::track(config)? };
         let form =
             Form::Passed { silence: aac::silence(config), unit_ticks: aac::samples_per_frame(config)? };
@@ -433,6 +437,7 @@ mod tests {
         assert!(Sound::pcm(Coding::L16, 44_100, 2).is_ok());
         assert!(Sound::pcm(Coding::G726(6), 8_000, 1).is_err());
         assert!(Sound::aac(&[], 48_000).is_err());
+        assert!(Sound::aac(&AAC_CONFIG, u32::MAX).is_err());
     }
 
     proptest! {
