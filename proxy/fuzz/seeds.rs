@@ -131,7 +131,11 @@ fn sound() {
     save("sound", "aac-that-pauses", &[&second(0x59, 100, 10..40)]);
     save("sound", "a-law-that-never-comes", &[&second(0x00, 160, 0..50)]);
     let jump = step(160, i16::MAX);
-    save("sound", "a-law-that-jumps", &[&second(0x00, 160, 0..0), &jump, &octets, &step(160, i16::MIN), &octets]);
+    save(
+        "sound",
+        "a-law-that-jumps",
+        &[&second(0x00, 160, 0..0), &jump, &octets, &step(160, i16::MIN), &octets],
+    );
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -130,8 +130,6 @@ fn the_seeds_reach_what_they_are_named_for() {
     for (seed, described) in [("h264-and-aac", 2), ("h265", 1), ("g711", 1), ("h264-without-parameters", 0)] {
         assert_eq!(given(harness::sdp, "sdp", seed), described, "{seed}");
     }
-
-    #[test]
     for (seed, pictures) in
         [("pyramid", 9), ("open-gop", 12), ("intra-refresh", 12), ("cra", 14), ("no-parameters", 1)]
     {
@@ -140,8 +138,6 @@ fn the_seeds_reach_what_they_are_named_for() {
     for (seed, understood) in [("pyramid", 3), ("cra", 4), ("to-be-repaired", 2), ("cut-off", 0)] {
         assert_eq!(given(harness::sps, "sps", seed), understood, "{seed}");
     }
-
-    #[test]
     for (seed, taken) in
         [("lc-48-khz-mono", 1), ("he-explicit", 1), ("ld", 1), ("no-channels", 0), ("cut-off", 0)]
     {

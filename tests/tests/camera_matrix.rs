@@ -59,7 +59,7 @@ struct Streams {
     _certificate: Certificate,
     proxy: Proxy,
     /// Name, transport, offer.
-    streams: Vec<(String, &'static str, &'static str)>,
+    fetched: Vec<(String, &'static str, &'static str)>,
 }
 
 impl Streams {
@@ -77,22 +77,28 @@ impl Streams {
             ..Options::default()
         })?;
         let url = if way.auth.is_some() { camera.url_for("guard", "hunter2") } else { camera.url() };
-        let mut streams = Vec::new();
-        let mut config = String::new();
+        let (mut fetched, mut config) = (Vec::new(), Vec::new());
+        let trust = if way.tls {
+            format!("trust = \"{}\"\n", certificate.certificate().display())
+        } else {
+            String::new()
+        };
         // By UDP nothing is encrypted: with TLS there is only one way.
         for transport in if way.tls { &["tcp"][..] } else { &["tcp", "udp"] } {
             for offer in OFFERS {
                 let name = format!("{transport}-{}", offer.replace('+', "-"));
-                config += &format!(
-                    "[streams.{name}]\nsource = \"{url}/{offer}\"\ntransport = \"{transport}\"\non_demand = true\n"
-                );
-                if way.tls {
-                    config += &format!("trust = {:?}\n", certificate.certificate());
-                }
-                streams.push((name, if way.tls { "tls" } else { *transport }, offer));
+                config.push(format!(
+                    "[streams.{name}]\nsource = \"{url}/{offer}\"\ntransport = \"{transport}\"\non_demand = true\n{trust}"
+                ));
+                fetched.push((name, if way.tls { "tls" } else { *transport }, offer));
             }
         }
-        Ok(Self { _camera: camera, _certificate: certificate, proxy: Proxy::configured(&config)?, streams })
+        Ok(Self {
+            _camera: camera,
+            _certificate: certificate,
+            proxy: Proxy::configured(&config.concat())?,
+            fetched,
+        })
     }
 }
 
@@ -130,7 +136,7 @@ fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)
 fn assert_plays_everywhere(way: Way) -> Result<()> {
     let cameras = Streams::start(way)?;
     let proxy = &cameras.proxy;
-    for some in cameras.streams.chunks(7) {
+    for some in cameras.fetched.chunks(7) {
         std::thread::scope(|scope| {
             let tests: Vec<_> =
                 some.iter().map(|stream| (stream, scope.spawn(|| assert_fetched(proxy, stream)))).collect();
@@ -142,7 +148,7 @@ fn assert_plays_everywhere(way: Way) -> Result<()> {
     }
     let browsers = BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
     for browser in browsers.get()? {
-        assert_shown(browser, proxy, &cameras.streams)
+        assert_shown(browser, proxy, &cameras.fetched)
             .with_context(|| format!("{way:?}\n{}", proxy.log()))?;
     }
     Ok(())
@@ -152,14 +158,14 @@ fn assert_plays_everywhere(way: Way) -> Result<()> {
 fn assert_shown(browser: &Browser, proxy: &Proxy, streams: &[(String, &str, &str)]) -> Result<()> {
     // Debian's Firefox decodes H.265, and its Chromium does not.
     let decodes_h265 = browser.engine() == Engine::Firefox;
-    let players: String = streams
-        .iter()
-        .map(|(name, _, offer)| {
-            let expects = if offer.starts_with("h265") && !decodes_h265 { "refusal" } else { "picture" };
-            let sound = offer.contains('+');
-            format!("<sightline-player stream={name} muted data-expects={expects} data-sound={sound}></sightline-player>")
-        })
-        .collect();
+    let player = |(name, _, offer): &(String, &str, &str)| {
+        let expects = if offer.starts_with("h265") && !decodes_h265 { "refusal" } else { "picture" };
+        let sound = offer.contains('+');
+        format!(
+            "<sightline-player stream={name} muted data-expects={expects} data-sound={sound}></sightline-player>"
+        )
+    };
+    let players = streams.iter().map(player).collect::<Vec<_>>().concat();
     let html = format!(
         "<!doctype html><title>Cameras</title><link rel=icon href='data:,'><style>sightline-player {{ width: 13%; display: inline-block }}</style>\
          <script src=\"{}\"></script>{players}",

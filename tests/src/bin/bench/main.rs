@@ -35,7 +35,7 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 9] = [
+const ALL: [(&str, Bench); 10] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
