@@ -150,7 +150,7 @@ fn descriptions_and_parameter_sets_that_are_wrong() -> Result<()> {
         ("the clock rate is 0", swap("H264/90000", "H264/0"), Offline("connect_failed", &[])),
         ("the clock rate is no number", swap("H264/90000", "H264/x"), Offline("connect_failed", &[])),
         ("the clock rate is not H.264's", swap("H264/90000", "H264/48000"), Offline("connect_failed", &[])),
-        ("the coding is unknown", swap("H264/90000", "H999/90000"), Offline("unsupported", &["h999"])),
+        ("the coding is unknown", swap("H264/90000", "H999/90000"), Offline("unsupported", &["H999"])),
         ("the parameter sets are no base64", swap("sprop-parameter-sets=", "sprop-parameter-sets=%%%,"), GoesOn),
         ("the parameter sets come in band only", camera().parameter_sets_in_band_only(), GoesOn),
         ("the parameter sets come in the description only", camera().parameter_sets_in_sdp_only(), GoesOn),

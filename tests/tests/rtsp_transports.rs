@@ -383,7 +383,8 @@ fn a_description_that_the_parser_panics_on_costs_its_camera_alone() -> Result<()
     let good = Camera::start(Options::default())?;
     let proxy = Proxy::start([format!("cam={}", bad.url()), format!("good={}", good.url())])?;
     let viewer = Viewer::watch(&proxy, "good")?;
-    wait_for_error(&proxy, "internal")?;
+    let reason = wait_for_error(&proxy, "connect_failed")?;
+    assert!(reason.contains(&bad.url()) && reason.contains("SDP"), "{reason}");
     viewer.wait_more_fragments(25)?;
     Ok(())
 }

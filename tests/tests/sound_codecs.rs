@@ -96,8 +96,10 @@ fn l16_gives_the_samples_that_ffmpeg_gives() -> Result<()> {
 }
 
 #[test]
-fn g726_gives_what_ffmpeg_gives_at_each_of_its_rates() -> Result<()> {
-    for (bits, code_size) in [(2, "2"), (3, "3"), (4, "4"), (5, "5")] {
+fn g726_gives_what_ffmpeg_gives_at_the_rates_where_both_are_g726() -> Result<()> {
+    // At 40 kbit/s ffmpeg, coding and decoding, lets the predictor forget by 2^-8 a sample in place of 2^-9 (G.726, block
+    // UPB): what it codes only it decodes. There the decoder's own tests must do.
+    for (bits, code_size) in [(2, "2"), (3, "3"), (4, "4")] {
         let encoder = ["-c:a", "adpcm_g726le", "-code_size", code_size];
         let reading = ["-f", "g726le", "-code_size", code_size, "-sample_rate", "8000"];
         let (theirs, ours) = decoded(Coding::G726(bits), (QUIET, "8000"), &encoder, "g726le", &reading)?;

@@ -2,7 +2,8 @@
 //!
 //! Names are the Recommendation's. Codewords stand in octets as RFC 3551, 4.5.4 packs them: the first one in the least
 //! significant bits. ffmpeg's decoder departs from the Recommendation by a bit now and then: it keeps the fraction that
-//! block MIX throws away, and lets loud samples overflow. Every state is defined for every codeword, so that what a camera sends cannot be wrong.
+//! block MIX throws away, lets loud samples overflow, and at 40 kbit/s has the predictor forget twice as fast. Every state
+//! is defined for every codeword, so that what a camera sends cannot be wrong.
 
 /// How a rate quantises: tables 5 to 14 of the Recommendation, by the codeword's magnitude.
 #[derive(Debug)]

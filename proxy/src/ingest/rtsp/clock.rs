@@ -22,6 +22,10 @@ const JUMP_US: i64 = 1_500_000;
 /// The farthest step back that B-frames explain, in microseconds.
 const REORDER_US: i64 = 500_000;
 
+/// The most of its reordering that a camera is believed where its clock jumps, and the longest time from picture to picture
+/// then, in microseconds: what is between the pictures around a jump should not be seen.
+const AT_JUMP_US: (i64, i64) = (120_000, 40_000);
+
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
@@ -74,11 +78,30 @@ struct Tie {
     /// The last frame's elapsed media time and arrival.
     elapsed_ticks: i64,
     since_play_us: i64,
+    /// The latest time from PLAY on so far.
+    newest_ticks: i64,
+    /// The farthest that a frame was to be shown before one that came earlier.
+    reorder_ticks: i64,
 }
 
 impl fmt::Display for TrackClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.capture.fmt(f)
+    }
+}
+
+impl Tie {
+    /// Where the first frame after a jump stands, which arrived so long after the one before.
+    fn after_jump(&self, waited_us: i64, timescale: u32) -> i64 {
+        let ticks = |us| time::us_to_ticks(us, timescale);
+        let last_ticks = self.elapsed_ticks.saturating_add(self.offset_ticks);
+        let target_ticks = last_ticks.saturating_add(ticks(waited_us));
+        if self.reorder_ticks == 0 {
+            return target_ticks;
+        }
+        // B-frames that follow this one are to find their place behind all that was there before.
+        let room_ticks = self.reorder_ticks.min(ticks(AT_JUMP_US.0)) + ticks(waited_us.min(AT_JUMP_US.1));
+        target_ticks.max(self.newest_ticks.saturating_add(room_ticks))
     }
 }
 
@@ -117,19 +140,25 @@ impl TrackClock {
                 let step_us = time::ticks_to_us(step_ticks, self.timescale);
                 if step_us.saturating_sub(waited_us).saturating_abs() > JUMP_US || step_us < -REORDER_US {
                     self.capture = CaptureClock::default();
-                    let waited_ticks = time::us_to_ticks(waited_us, self.timescale);
-                    let offset_ticks =
-                        tie.offset_ticks.saturating_add(waited_ticks.saturating_sub(step_ticks));
-                    (offset_ticks, Some(Begins::Jumped))
+                    let target_ticks = tie.after_jump(waited_us, self.timescale);
+                    (target_ticks.saturating_sub(elapsed_ticks), Some(Begins::Jumped))
                 } else {
                     (tie.offset_ticks, None)
                 }
             }
         };
-        self.tie = Some(Tie { offset_ticks, elapsed_ticks, since_play_us });
+        let pts_ticks = elapsed_ticks.saturating_add(offset_ticks);
+        let (newest_ticks, reorder_ticks) =
+            self.tie.map_or((pts_ticks, 0), |tie| (tie.newest_ticks, tie.reorder_ticks));
+        self.tie = Some(Tie {
+            offset_ticks,
+            elapsed_ticks,
+            since_play_us,
+            newest_ticks: newest_ticks.max(pts_ticks),
+            reorder_ticks: reorder_ticks.max(newest_ticks.saturating_sub(pts_ticks)),
+        });
         let capture_time_us =
             self.capture.capture_time_us(timestamp.timestamp(), self.timescale, arrival.unix_us);
-        let pts_ticks = elapsed_ticks.saturating_add(offset_ticks);
         let end_us = time::ticks_to_us(pts_ticks.saturating_add(duration_ticks.into()), self.timescale);
         Placed { pts_ticks, capture_time_us, delay_us: since_play_us.saturating_sub(end_us), begins }
     }
@@ -186,6 +215,23 @@ mod tests {
     fn a_first_frame_far_from_its_arrival_stands_where_it_arrived() {
         assert_eq!(start_offset(90_000 * 3_600, 90_000, 100_000).0, 9_000 - 90_000 * 3_600);
         assert_eq!(start_offset(0, 48_000, 3_000_000).0, 144_000);
+    }
+
+    #[test]
+    fn a_jump_among_b_frames_keeps_their_order() {
+        for jump_ticks in [30 * 90_000, -30 * 90_000] {
+            let mut clock = TrackClock::new(90_000);
+            // P B B, in groups of three; the clock jumps at a P.
+            let place = |i: i64| {
+                let shown = i / 3 * 3 + [3, 1, 2][i as usize % 3];
+                let sent = 1_000_000 + shown * 3_600 + if i >= 12 { jump_ticks } else { 0 };
+                (shown, clock.place(media(sent), 0, at(i * 40_000)).pts_ticks)
+            };
+            let mut placed: Vec<_> = (0..30).map(place).collect();
+            placed.sort_unstable();
+            assert!(placed.windows(2).all(|pair| pair[0].1 < pair[1].1), "{placed:?}");
+            assert!(placed.windows(2).all(|pair| pair[1].1 - pair[0].1 <= 18_000), "{placed:?}");
+        }
     }
 
     #[test]

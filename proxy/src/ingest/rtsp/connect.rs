@@ -195,7 +195,7 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
         session.setup(i, setup).await.map_err(|e| match e.status_code() {
             _ if expired(&e) => Failure::Expired,
             // 461 is what it should say; some say 400, 406 or 500, or agree and then mean another one.
-            Some(401 | 403 | 404 | 453 | 454) => Failure::Other(fault(&e, &source)),
+            Some(401 | 403 | 404 | 453 | 454 | 503) => Failure::Other(fault(&e, &source)),
             // It hung up, or named for UDP where nothing leads to.
             None if carriage == Carriage::Tcp => Failure::Other(fault(&e, &source)),
             None => Failure::Carriage(fault(&e, &source)),

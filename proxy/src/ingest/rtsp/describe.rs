@@ -1,7 +1,8 @@
 //! The first question to a camera, and to whom it sends us on.
 
-use std::path::Path;
+use std::{panic::AssertUnwindSafe, path::Path};
 
+use futures_util::FutureExt as _;
 use retina::client::{Credentials, Session, SessionOptions};
 
 use super::{
@@ -46,9 +47,16 @@ pub(super) async fn describe(
             let credentials = credentials.map(|(username, password)| Credentials { username, password });
             (source.url_without_credentials(), options().user_agent(AGENT.into()).creds(credentials), None)
         };
-        let error = match Session::describe(url, options).await {
-            Ok(session) => return Ok(Described { session, source, bridged: through }),
-            Err(error) => error,
+        // What reads descriptions for retina (sdp-types 0.1.8) panics on some whose lines are out of order. Nothing of it is
+        // left behind: its session is dropped with it.
+        let asked_and_read = AssertUnwindSafe(Session::describe(url, options)).catch_unwind();
+        let error = match asked_and_read.await {
+            Ok(Ok(session)) => return Ok(Described { session, source, bridged: through }),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let reason = format!("what {source} says of what it offers (its SDP) cannot be read");
+                return Err(Fault { code: "connect_failed", reason });
+            }
         };
         let refused = |reason: String| Fault { code: "connect_failed", reason };
         match (error.status_code(), bridge) {
