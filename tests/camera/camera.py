@@ -88,6 +88,11 @@ SOUNDS = {
 }
 
 
+# So much later than its time stamps say an encoder's sound is heard: avenc_aac begins with 1024 samples of its own and does
+# not take them off (a tick that goes in at 960.1 ms is decoded at 981.4). A camera that means its time stamps does.
+LATE_NS = {'aac': 1024 * 10**9 // scene.SAMPLE_RATE}
+
+
 def sound(codec):
     """The same of the sound, if there is to be any. From an appsrc too: a test source is seekable, and then PLAY with a
     Range fails with 503."""
@@ -111,6 +116,7 @@ class Factory(GstRtspServer.RTSPMediaFactory):
 
     def __init__(self, codec, audio):
         super().__init__()
+        self.late_ns = LATE_NS.get(audio, 0)
         self.codec, self.audio = codec, audio
         self.set_shared(True)
         self.set_latency(0)
@@ -133,10 +139,15 @@ class Factory(GstRtspServer.RTSPMediaFactory):
                 return
             # Both of one instant: painting takes a while.
             clock = element.get_clock()
-            instant = clock.get_time() - element.get_base_time() if clock else Gst.CLOCK_TIME_NONE
+            instant = clock.get_time() - element.get_base_time()
+            if args.bframes:
+                # Cameras with such an encoder stamp pictures by their sensor's clock: evenly.
+                if not began:
+                    began.append(instant - n * Gst.SECOND // args.fps)
+                instant = began[0] + n * Gst.SECOND // args.fps
             for source, data in ((pictures, shown.picture(n)), (sounds if audible(n / args.fps) else None, shown.sound(n))):
                 if source:
-                    scene.push(source, data, instant)
+                    scene.push(source, data, max(0, instant - (self.late_ns if source == sounds else 0)))
 
         ticker = scene.Ticker(args.fps, tick)
         media.connect('unprepared', lambda *_: ticker.stop())
