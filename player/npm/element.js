@@ -210,10 +210,11 @@ export class SightlinePlayer extends HTMLElement {
       this.#context = new AudioContext();
       this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();
     }
-    const { state, outputLatency, baseLatency } = this.#context; // 0 before it is known
+    const { state, outputLatency } = this.#context; // 0 before it is known
     if (state !== 'running' || !outputLatency || outputLatency > MAX_OUTPUT_LATENCY) return;
-    // The element's clock does not count what the context still holds: the picture would be that much early.
-    this.#lead = outputLatency + baseLatency;
+    // The element's clock does not count what the device still holds: the picture would be that much early. Another 10 ms
+    // in the context itself are left alone: nobody hears them, and all that is made up for is latency.
+    this.#lead = outputLatency;
     this.#context.createMediaElementSource(this.#video).connect(this.#context.destination);
     this.#tellRoute();
   }
