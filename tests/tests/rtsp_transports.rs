@@ -130,6 +130,7 @@ fn nothing_that_a_network_does_to_packets_smears_a_picture() -> Result<()> {
         let lost = told["packets_lost_total"].as_u64().context("a count")?;
         assert!(network.dropped() > 0 && lost > 0, "{name}: {lost} of {}", network.dropped());
         assert!(told["frames_discarded_total"].as_u64() > Some(0), "{told}");
+        assert!(!told.to_string().contains("picture_in_parts"), "a loss is no way to mark pictures: {told}");
         let metric = proxy.metric("sightline_packets_lost_total", &[("stream", name)])?;
         assert!(metric >= Some(lost as f64), "{metric:?}");
         let record = viewer.record();

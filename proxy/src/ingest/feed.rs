@@ -22,6 +22,9 @@ const VERY_FAR_KEY_FRAMES: Duration = Duration::from_secs(10);
 /// The code of a session without key frames.
 pub(super) const NO_KEY_FRAME_CODE: &str = "no_key_frame";
 
+/// The code of the fault that is a camera without pictures.
+pub(super) const STALLED_CODE: &str = "stalled";
+
 /// The code of that warning.
 const KEY_FRAME_INTERVAL: &str = "key_frame_interval";
 
@@ -61,7 +64,7 @@ impl<From: Display> Feed<'_, From> {
             match timeout_at(deadline, session.next()).await {
                 Err(_) => {
                     let reason = format!("no picture for {} ms", stall_timeout.as_millis());
-                    return Fault { code: "stalled", reason };
+                    return Fault { code: STALLED_CODE, reason };
                 }
                 Ok(Err(fault)) => return fault,
                 Ok(Ok(Event::Lost(packets))) => publisher.lost(packets),

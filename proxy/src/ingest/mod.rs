@@ -162,7 +162,9 @@ impl Job {
             stall_timeout: self.stall_timeout,
         };
         let fault = feed.run(&mut session, pictures).await;
-        if fault.code == feed::NO_KEY_FRAME_CODE && transport == "udp" {
+        // Reports and sound may come where pictures, in packets as large as the network lets through, do not.
+        let pictureless = fault.code == feed::STALLED_CODE && pictures.is_none();
+        if transport == "udp" && (pictureless || fault.code == feed::NO_KEY_FRAME_CODE) {
             target.rtsp.doubt_udp();
         }
         fault

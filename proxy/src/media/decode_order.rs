@@ -2,7 +2,7 @@
 //!
 //! Pictures come in the order they are decoded. Where all but `depth` of those that came have been shown by then, the
 //! n-th picture is decoded at the latest when the (n - depth)-th in the order of showing is shown. That is its decode
-//! time: it never lies behind its presentation, strictly rises, takes the same steps as presentation does, and only what
+//! time: it never lies behind its presentation (but where reordering first shows and no order counts foretold it), strictly rises, takes the same steps as presentation does, and only what
 //! has come already is needed. Nothing waits for it: it is a label, shifted into the past by the depth.
 //!
 //! How deep pictures are reordered is not what the SPS says: many say 1 or 2 and never have a B-frame, and those must

@@ -66,6 +66,12 @@ impl Audio {
         Ok(sound.track().clone())
     }
 
+    /// How long what the camera sent lasts, by its clock. retina counts the samples of all channels.
+    pub(super) fn length_ticks(&self, frame: &AudioFrame) -> u32 {
+        let channels = Coding::of(&self.encoding).map_or(1, |_| u32::from(self.channels.max(1)));
+        frame.frame_length().get() / channels
+    }
+
     /// The clock was put right: what comes next stands where it says.
     pub(super) fn resync(&mut self) {
         if let Some(sound) = &mut self.sound {

@@ -55,17 +55,16 @@ impl Wait {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, Fault>> {
         let begun = Instant::now();
-        if let Poll::Ready(ready) = poll(cx) {
-            return Poll::Ready(Ok(ready));
-        }
+        // Sound and reports may come between the packets of a picture without an end.
+        let polled = poll(cx).map(Ok);
         self.busy += begun.elapsed();
         if self.busy < BUSY {
-            return Poll::Pending;
+            return polled;
         }
-        let Some(now_kib) = resident_kib() else { return Poll::Pending };
+        let Some(now_kib) = resident_kib() else { return polled };
         let before_kib = *self.resident_kib.get_or_insert(now_kib);
         if now_kib.saturating_sub(before_kib) <= GROWTH_KIB {
-            return Poll::Pending;
+            return polled;
         }
         let reason = "the camera sends something without an end, and was cut off before it takes all memory";
         Poll::Ready(Err(Fault { code: self.code, reason: reason.into() }))

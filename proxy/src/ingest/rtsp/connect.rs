@@ -129,8 +129,9 @@ pub(super) async fn play(target: &mut Target) -> Result<Played, Fault> {
         let failure = match timeout(target.connect_timeout, ask(target, carriage)).await {
             Ok(Ok(played)) => match hear(played, &target.source).await {
                 Ok(played) => {
-                    if carriage == Carriage::Udp {
-                        target.rtsp.udp_silent = None;
+                    match carriage {
+                        Carriage::Udp => target.rtsp.udp_silent = None,
+                        Carriage::Tcp => target.rtsp.refuses_tcp = false,
                     }
                     return Ok(played);
                 }
@@ -178,6 +179,11 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
     let options = || SessionOptions::default().session_group(known.sessions.clone());
     let described = describe::describe(&target.source, target.trust.as_deref(), options, known.signs_anew);
     let Described { mut session, source, bridged } = described.await.map_err(Failure::Other)?;
+    if bridged && carriage == Carriage::Udp {
+        // The bridge carries the connection alone, and what comes by UDP would come past TLS.
+        let reason = format!("{} is reached by way of a bridge, which carries no UDP", target.source);
+        return Err(Failure::Carriage(Fault { code: "connect_failed", reason }));
+    }
     // The camera took the password a moment ago.
     let expired = |error: &retina::Error| {
         error.status_code() == Some(401) && source.credentials().is_some() && !bridged

@@ -264,7 +264,9 @@ impl Exchange {
                 password,
                 uri: request.head.uri(),
                 method: request.head.method(),
-                body: Some(&request.body),
+                // With a body http-auth prefers auth-int where it is offered, and hashes the body itself in place of its
+                // hash. No camera insists on it.
+                body: None,
             };
             // It fails for a user name with a colon under Basic, which no camera can have meant.
             if let Ok(authorization) = client.respond(&params) {
@@ -309,8 +311,9 @@ impl Exchange {
         let mut head = Head::parse(&message[..head_len - 4]);
         let cseq = head.get("CSeq").and_then(|text| text.parse().ok());
         let place = self.waiting.iter().position(|request| Some(request.sent_cseq) == cseq);
-        let (Some(status), Some(mut request)) = (head.status(), place.and_then(|i| self.waiting.remove(i)))
-        else {
+        // What the camera itself asks has numbers of its own: it answers nothing of ours.
+        let answered = head.status().and_then(|status| Some((status, self.waiting.remove(place?)?)));
+        let Some((status, mut request)) = answered else {
             to_retina.extend_from_slice(message);
             return;
         };

@@ -80,6 +80,25 @@ fn a_challenge_is_answered_by_digest_for_the_cameras_own_address() {
 }
 
 #[test]
+fn a_camera_that_offers_two_qualities_of_protection_is_answered_in_the_one_that_works() {
+    let mut exchange = exchange(Some(("u", "p")));
+    ask(&mut exchange, &request("DESCRIBE", "rtsp://127.0.0.1:40001/live", 1));
+    let (_, again) = answer(&mut exchange, &challenge(1, "n1", ", qop=\"auth,auth-int\""));
+    assert!(again.contains("qop=auth,") || again.contains("qop=auth\r\n"), "{again}");
+}
+
+#[test]
+fn what_the_camera_asks_answers_nothing_of_ours() {
+    let mut exchange = exchange(None);
+    ask(&mut exchange, &request("DESCRIBE", "rtsp://127.0.0.1:40001/live", 1));
+    let theirs = "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n";
+    assert_eq!(answer(&mut exchange, theirs), (theirs.to_owned(), String::new()));
+    let (_, to_camera) =
+        answer(&mut exchange, "RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: rtsp://other/\r\n\r\n");
+    assert_eq!((exchange.location(), to_camera.as_str()), (Some("rtsp://other/"), ""));
+}
+
+#[test]
 fn a_refused_password_is_sent_once_and_an_expired_nonce_is_replaced() {
     let mut refused = exchange(Some(("u", "wrong")));
     ask(&mut refused, &request("DESCRIBE", "rtsp://127.0.0.1:40001/", 1));

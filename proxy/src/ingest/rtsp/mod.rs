@@ -204,7 +204,7 @@ impl Session {
         let Kind::Audio(audio) = &mut track.kind else { return };
         let received = frame.ctx().received();
         let placed =
-            track.clock.place(frame.timestamp(), frame.frame_length().get(), arrival(received, self.played));
+            track.clock.place(frame.timestamp(), audio.length_ticks(frame), arrival(received, self.played));
         if let Some(begins) = placed.begins {
             tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
             self.alignment.begin(Side::Audio, begins);
@@ -224,6 +224,10 @@ impl Session {
         let report = compound.pkts().next().and_then(|packet| packet.as_sender_report().ok().flatten());
         let track = self.tracks.get_mut(compound.stream_id()).and_then(Option::as_mut);
         let (Some(report), Some(track)) = (report, track) else { return };
+        // RFC 3550, 6.4.1: a sender that has no wall clock says 0. It ties nothing to anything.
+        if report.ntp_timestamp().0 == 0 {
+            return;
+        }
         let Some(zero_us) = track.clock.report(timestamp, report.ntp_timestamp().0) else { return };
         let side = match track.kind {
             Kind::Video(_) => Side::Video,

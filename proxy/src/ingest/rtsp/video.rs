@@ -88,7 +88,8 @@ impl Video {
         received: Instant,
         out: &mut VecDeque<Event>,
     ) {
-        if frame.loss() > 0 {
+        let lossy = frame.loss() > 0;
+        if lossy {
             self.held = None; // perhaps not all of it came
         }
         let unit = match self.pictures.read(frame.into_data().into(), placed.pts_ticks) {
@@ -105,6 +106,11 @@ impl Video {
                 return;
             }
         };
+        if unit.continues && lossy {
+            // The rest of a picture whose beginning was lost says nothing of how the camera marks its pictures.
+            out.push_back(Event::Lost(0));
+            return;
+        }
         if unit.continues {
             self.part(&unit, out);
             return;

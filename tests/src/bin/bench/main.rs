@@ -9,6 +9,7 @@
 // A benchmark is a program that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod codecs;
 mod cost;
 mod join;
 mod latency;
@@ -35,10 +36,11 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 10] = [
+const ALL: [(&str, Bench); 11] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
+    ("codecs", codecs::run),
     ("cost", cost::run),
     ("latency", latency::run),
     ("join", join::run),

@@ -1,0 +1,80 @@
+//! What each codec's way through the proxy adds: from capture, by the camera's own reports, to a viewer's socket.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use sightline_tests::camera::{Camera, Options as Sends};
+use sightline_tests::proxy::Proxy;
+use sightline_tests::stats::Percentiles;
+use sightline_tests::viewer::Viewer;
+use sightline_wire::ClientMessage;
+
+use crate::{Options, report::Report};
+
+const BENCH: &str = "codecs";
+const FRAME_MS: f64 = 40.0;
+const BLOCK_MS: f64 = 20.0;
+/// Until the first sender report has come: before it a capture time is that of arrival.
+const WARM_UP: Duration = Duration::from_secs(8);
+
+/// Measures each codec by itself.
+pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
+    let span = Duration::from_secs(if options.quick { 4 } else { 15 });
+    let plain = measure(Sends::default(), span)?.0;
+    report.figure(BENCH, "H.264 alone: picture, capture to socket, p50", plain, "ms");
+    let (h265, _) = measure(Sends { codec: "h265", ..Sends::default() }, span)?;
+    let added = |report: &mut Report, what: &str, ms: f64| {
+        let frames = (ms - plain) / FRAME_MS;
+        let what = format!("{what}: picture, added to H.264 alone, p50");
+        report.goal(BENCH, what, (frames, "frames"), "<= 1 frame", frames <= 1.0);
+    };
+    added(report, "H.265 (with its encoder)", h265);
+    let mut coded_ms = None;
+    for audio_codec in ["aac", "pcma", "pcmu", "l16", "g722", "g726-32"] {
+        let (picture, sound) = measure(Sends { audio: true, audio_codec, ..Sends::default() }, span)?;
+        added(report, &format!("H.264 and {audio_codec}"), picture);
+        let sound = sound.context("there was no sound")?;
+        let what = format!("{audio_codec}: sound, its end to socket, p50");
+        match coded_ms {
+            // As the camera sends it.
+            None => {
+                coded_ms = Some(sound);
+                report.figure(BENCH, what, sound, "ms");
+            }
+            // Packed as FLAC.
+            Some(coded) => {
+                report.goal(BENCH, what, (sound, "ms"), "<= aac + 20 ms", sound <= coded + BLOCK_MS);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Capture to socket of the picture, and of the end of each piece of sound, p50 in ms.
+fn measure(sends: Sends, span: Duration) -> Result<(f64, Option<f64>)> {
+    let camera = Camera::start(sends)?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+    let codecs = ["avc1", "hvc1", "mp4a.40.2", "flac"].map(String::from).to_vec();
+    viewer.say(&ClientMessage::Hello { version: 1, codecs });
+    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    viewer.wait_fragments(1)?;
+    let begin = Instant::now() + WARM_UP;
+    std::thread::sleep(WARM_UP + span);
+    // Instants and the capture clock are of one machine.
+    let now = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as f64);
+    let record = viewer.record();
+    let p50 = |track: u8| {
+        let (_, _, tracks) = record.tracks()?;
+        let timescale = f64::from(tracks.get(usize::from(track))?.timescale);
+        let ages = record.fragments(track).filter(|fragment| fragment.at >= begin).map(|fragment| {
+            let header = &fragment.header;
+            let at_us = now.1 - now.0.duration_since(fragment.at).as_micros() as f64;
+            let lasts_ms = if track == 0 { 0.0 } else { f64::from(header.duration_ticks) * 1e3 / timescale };
+            (at_us - header.capture_time_us as f64) / 1e3 - lasts_ms
+        });
+        let ages: Vec<f64> = ages.collect();
+        (!ages.is_empty()).then(|| Percentiles::of(ages).p50)
+    };
+    Ok((p50(0).context("there were no pictures")?, p50(1)))
+}
