@@ -1,5 +1,5 @@
 //! H.264 (ITU-T H.264 | ISO/IEC 14496-10): from an `AVCDecoderConfigurationRecord` to a [`Track`], and what is read of
-//! slices ([`slice`]) and parameter sets ([`sps`]).
+//! slices ([`mod@slice`]) and parameter sets ([`sps`]).
 
 pub mod slice;
 pub mod sps;

@@ -1,5 +1,5 @@
 //! H.265 (ITU-T H.265 | ISO/IEC 23008-2): from an `HEVCDecoderConfigurationRecord` to a [`Track`], and what is read of
-//! slices ([`slice`]).
+//! slices ([`mod@slice`]).
 
 pub mod slice;
 

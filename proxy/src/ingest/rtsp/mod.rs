@@ -1,6 +1,6 @@
 //! A session of an RTSP camera, by way of retina.
 //!
-//! [`connect`] makes it, [`bounded`] waits for it, [`video`] and [`audio`] make frames of what comes, [`clock`] says when they
+//! `connect` makes it, `bounded` waits for it, `video` and `audio` make frames of what comes, `clock` says when they
 //! are to be shown.
 //! retina has no time-outs of its own; the loop in `ingest` wraps every step.
 
