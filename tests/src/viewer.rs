@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use sightline_wire::{ClientMessage, Header, Kind, ServerMessage, Track};
+use sightline_wire::{ClientMessage, Header, Kind, ServerMessage, Track, VERSIONS};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -145,6 +145,15 @@ impl Viewer {
     /// Connects to a proxy's `/ws?stream=NAME`.
     pub fn watch(proxy: &Proxy, stream: &str) -> Result<Self> {
         Self::connect(&proxy.ws_url(Some(stream)))
+    }
+
+    /// Connects as a browser that decodes these codecs does, and subscribes with sound.
+    pub fn watch_decoding(proxy: &Proxy, stream: &str, codecs: &[&str]) -> Result<Self> {
+        let viewer = Self::connect(&proxy.ws_url(None))?;
+        let codecs = codecs.iter().map(|&codec| codec.to_owned()).collect();
+        viewer.say(&ClientMessage::Hello { version: VERSIONS[0], codecs });
+        viewer.say(&ClientMessage::Subscribe { stream: stream.to_owned(), audio: true });
+        Ok(viewer)
     }
 
     /// What came so far. Do not hold it for long: nothing is received meanwhile.

@@ -14,7 +14,6 @@ use sightline_tests::proxy::Proxy;
 use sightline_tests::relay::Certificate;
 use sightline_tests::serve;
 use sightline_tests::viewer::Viewer;
-use sightline_wire::ClientMessage;
 
 /// What the cameras offer. Opus comes by RTMP alone (`published_codecs`): no camera sends it by RTSP.
 const OFFERS: [&str; 14] = [
@@ -102,18 +101,9 @@ impl Streams {
     }
 }
 
-/// Watches a stream as somebody who decodes all that there is.
-fn watch(proxy: &Proxy, stream: &str) -> Result<Viewer> {
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    let codecs = ["avc1", "hvc1", "mp4a.40.2", "flac"].map(String::from).to_vec();
-    viewer.say(&ClientMessage::Hello { version: 1, codecs });
-    viewer.say(&ClientMessage::Subscribe { stream: stream.into(), audio: true });
-    Ok(viewer)
-}
-
 /// The stream is fetched by this transport, its tracks are these, and each of them goes on.
 fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)) -> Result<()> {
-    let viewer = watch(proxy, name)?;
+    let viewer = Viewer::watch_decoding(proxy, name, &["avc1", "hvc1", "mp4a.40.2", "flac"])?;
     viewer.wait_fragments(5)?;
     let told = proxy.wait_for_state(name, "live")?;
     ensure!(told["transport"] == *transport, "{told}");

@@ -17,7 +17,6 @@ use sightline_tests::proxy::Proxy;
 use sightline_tests::rtsp_camera::clip::{Options, is_parameter_set};
 use sightline_tests::rtsp_camera::{Clip, Coding, RtspCamera, Script, Sound};
 use sightline_tests::viewer::Viewer;
-use sightline_wire::ClientMessage;
 
 in_both_browsers![
     another_resolution_and_profile_come_in_band,
@@ -89,12 +88,7 @@ struct Watched<'b> {
 /// Begins to watch. The camera begins with it, since it is asked for on demand.
 fn watch<'b>(browser: &'b Browser, proxy: &Proxy) -> Result<Watched<'b>> {
     let page = browser.open(&proxy.url("/embed/cam"))?;
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    viewer.say(&ClientMessage::Hello {
-        version: 1,
-        codecs: ["avc1", "hvc1", "mp4a"].map(str::to_owned).into(),
-    });
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    let viewer = Viewer::watch_decoding(proxy, "cam", &["avc1", "hvc1", "mp4a"])?;
     page.wait_for_pictures(1, 10)?;
     page.evaluate(LOOK)?;
     page.reset_glass()?;

@@ -10,7 +10,6 @@ use sightline_tests::judge;
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::Viewer;
 use sightline_tests::wait;
-use sightline_wire::ClientMessage;
 
 in_both_browsers![
     b_frames_are_shown_in_order,
@@ -85,9 +84,7 @@ fn h265_plays_or_is_refused_by_name(browser: &Browser) -> Result<()> {
 
 /// Watches a camera as somebody who decodes H.265, too, and waits for so many pictures.
 fn watched(proxy: &Proxy, frames: usize) -> Result<Viewer> {
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["avc1".into(), "hvc1".into()] });
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    let viewer = Viewer::watch_decoding(proxy, "cam", &["avc1", "hvc1"])?;
     viewer.wait_fragments(frames)?;
     Ok(viewer)
 }

@@ -9,7 +9,7 @@ use sightline_tests::camera::{Camera, Options};
 use sightline_tests::judge;
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::Viewer;
-use sightline_wire::{ClientMessage, Media, VERSIONS};
+use sightline_wire::Media;
 
 fn sounding(audio_codec: &'static str) -> Options {
     Options { audio: true, audio_codec, ..Options::default() }
@@ -20,10 +20,7 @@ fn sounding(audio_codec: &'static str) -> Options {
 fn assert_sound(audio_codec: &'static str, codec: &str, name: &str, sample_rate: u32) -> Result<()> {
     let camera = Camera::start(sounding(audio_codec))?;
     let proxy = Proxy::for_camera(&camera)?;
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    let codecs = ["avc1", "mp4a.40.2", "flac"].map(String::from).to_vec();
-    viewer.say(&ClientMessage::Hello { version: VERSIONS[0], codecs });
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    let viewer = Viewer::watch_decoding(&proxy, "cam", &["avc1", "mp4a.40.2", "flac"])?;
     viewer.wait_fragments(75)?;
     let record = viewer.record();
     let (epoch, _, tracks) = record.tracks().context("no tracks")?;

@@ -7,7 +7,6 @@ use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::stats::Percentiles;
 use sightline_tests::viewer::Viewer;
-use sightline_wire::ClientMessage;
 
 use crate::{Options, report::Report};
 
@@ -54,10 +53,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
 fn measure(sends: Sends, span: Duration) -> Result<(f64, Option<f64>)> {
     let camera = Camera::start(sends)?;
     let proxy = Proxy::for_camera(&camera)?;
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    let codecs = ["avc1", "hvc1", "mp4a.40.2", "flac"].map(String::from).to_vec();
-    viewer.say(&ClientMessage::Hello { version: 1, codecs });
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    let viewer = Viewer::watch_decoding(&proxy, "cam", &["avc1", "hvc1", "mp4a.40.2", "flac"])?;
     viewer.wait_fragments(1)?;
     let begin = Instant::now() + WARM_UP;
     std::thread::sleep(WARM_UP + span);
