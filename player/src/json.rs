@@ -1,11 +1,15 @@
 //! Writes flat JSON objects: our messages to the server and our notices to the page.
 //!
 //! A general serialiser brings float printing and string slicing with it, a fifth of the download; what is written
-//! here are names, whole numbers, and times that three decimals are enough for. Reading is in `message`.
+//! here are names, whole numbers, and times that three decimals are enough for.
 //!
 //! Invariant: what `finish` returns is valid JSON, whatever was put in.
 
+mod read;
+
 use std::fmt::Write as _;
+
+pub use read::Value;
 
 /// An object being written.
 #[derive(Debug)]

@@ -7,43 +7,9 @@
 //! Invariant: what this reader takes is equal to what `sightline-wire` reads, but for `decoder_config`, which Media
 //! Source Extensions do not need and which is left empty.
 
-use miniserde::{Deserialize, json};
 use sightline_wire::{ClientMessage, ErrorCode, Media, ServerMessage, Track};
 
-use crate::json::Object;
-
-/// The fields of all messages together: each message has some of them.
-#[derive(Deserialize)]
-struct Fields {
-    r#type: String,
-    versions: Option<Vec<u16>>,
-    server: Option<String>,
-    time_us: Option<i64>,
-    stream: Option<String>,
-    number: Option<u32>,
-    epoch: Option<u32>,
-    catch_up_sequence: Option<u32>,
-    tracks: Option<Vec<TrackFields>>,
-    since_time_us: Option<i64>,
-    code: Option<String>,
-    reason: Option<String>,
-    frames: Option<u32>,
-    message: Option<String>,
-    retryable: Option<bool>,
-    client_time_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct TrackFields {
-    index: u8,
-    codec: String,
-    timescale: u32,
-    kind: String,
-    width: Option<u32>,
-    height: Option<u32>,
-    sample_rate: Option<u32>,
-    channels: Option<u32>,
-}
+use crate::json::{Object, Value};
 
 /// Writes a message.
 pub fn write(message: &ClientMessage) -> String {
@@ -65,49 +31,62 @@ pub fn write(message: &ClientMessage) -> String {
 
 /// Reads a message; `None` for what this version does not know.
 pub fn read(text: &str) -> Option<ServerMessage> {
-    let fields: Fields = json::from_str(text).ok()?;
-    Some(match fields.r#type.as_str() {
+    let message = &Value::parse(text)?;
+    let number = message.int("number");
+    Some(match message.text("type")?.as_str() {
         "welcome" => ServerMessage::Welcome {
-            versions: fields.versions?,
-            server: fields.server?,
-            time_us: fields.time_us?,
+            versions: message
+                .list("versions")?
+                .iter()
+                .map(|version| version.as_int()?.try_into().ok())
+                .collect::<Option<_>>()?,
+            server: message.text("server")?,
+            time_us: message.int("time_us")?,
         },
-        "subscribed" => ServerMessage::Subscribed { stream: fields.stream?, number: fields.number? },
-        "unsubscribed" => ServerMessage::Unsubscribed { stream: fields.stream?, number: fields.number? },
+        "subscribed" => ServerMessage::Subscribed { stream: message.text("stream")?, number: number? },
+        "unsubscribed" => ServerMessage::Unsubscribed { stream: message.text("stream")?, number: number? },
         "tracks" => ServerMessage::Tracks {
-            number: fields.number?,
-            epoch: fields.epoch?,
-            catch_up_sequence: fields.catch_up_sequence,
-            tracks: fields.tracks?.into_iter().map(track).collect::<Option<_>>()?,
+            number: number?,
+            epoch: message.int("epoch")?,
+            catch_up_sequence: match message.field("catch_up_sequence") {
+                Some(_) => Some(message.int("catch_up_sequence")?),
+                None => None,
+            },
+            tracks: message.list("tracks")?.iter().map(track).collect::<Option<_>>()?,
         },
-        "online" => ServerMessage::Online { number: fields.number? },
+        "online" => ServerMessage::Online { number: number? },
         "offline" => ServerMessage::Offline {
-            number: fields.number?,
-            since_time_us: fields.since_time_us?,
-            code: fields.code?,
-            reason: fields.reason?,
+            number: number?,
+            since_time_us: message.int("since_time_us")?,
+            code: message.text("code")?,
+            reason: message.text("reason")?,
         },
-        "dropped" => ServerMessage::Dropped { number: fields.number?, frames: fields.frames? },
+        "dropped" => ServerMessage::Dropped { number: number?, frames: message.int("frames")? },
         "error" => ServerMessage::Error {
-            code: error_code(&fields.code?),
-            message: fields.message?,
-            retryable: fields.retryable?,
-            stream: fields.stream,
+            code: error_code(&message.text("code")?),
+            message: message.text("message")?,
+            retryable: message.bool("retryable")?,
+            stream: message.text("stream"),
         },
-        "pong" => ServerMessage::Pong { client_time_ms: fields.client_time_ms?, time_us: fields.time_us? },
+        "pong" => ServerMessage::Pong {
+            client_time_ms: message.num("client_time_ms")?,
+            time_us: message.int("time_us")?,
+        },
         _ => return None,
     })
 }
 
-fn track(track: TrackFields) -> Option<Track> {
+fn track(track: &Value) -> Option<Track> {
     Some(Track {
-        index: track.index,
-        codec: track.codec,
-        timescale: track.timescale,
+        index: track.int("index")?,
+        codec: track.text("codec")?,
+        timescale: track.int("timescale")?,
         decoder_config: Vec::new(),
-        media: match track.kind.as_str() {
-            "video" => Media::Video { width: track.width?, height: track.height? },
-            "audio" => Media::Audio { sample_rate: track.sample_rate?, channels: track.channels? },
+        media: match track.text("kind")?.as_str() {
+            "video" => Media::Video { width: track.int("width")?, height: track.int("height")? },
+            "audio" => {
+                Media::Audio { sample_rate: track.int("sample_rate")?, channels: track.int("channels")? }
+            }
             _ => return None,
         },
     })

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::json::Object;
+use crate::nth_smallest;
 
 /// Samples in a window at most.
 const MAX_SAMPLES: usize = 2_048;
@@ -41,9 +42,7 @@ impl Window {
     pub fn percentile(&self, fraction: f64) -> Option<f64> {
         let mut values: Vec<f64> = self.samples.iter().map(|&(_, value)| value).collect();
         let last = values.len().checked_sub(1)?;
-        let (_, value, _) =
-            values.select_nth_unstable_by((last as f64 * fraction).round() as usize, f64::total_cmp);
-        Some(*value)
+        nth_smallest(&mut values, (last as f64 * fraction).round() as usize)
     }
 
     /// The values' mean.

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::nth_smallest;
+
 /// Fragments older than this tell nothing about the next one, in milliseconds.
 const EDGE_WINDOW_MS: f64 = 3_000.0;
 
@@ -88,12 +90,8 @@ impl Edge {
     /// The low end of the line: most fragments come above it.
     pub(super) fn low_ms(&self) -> Option<f64> {
         let mut lines: Vec<f64> = self.arrivals.iter().map(|&(_, line)| line).collect();
-        if lines.is_empty() {
-            return None;
-        }
         let best = lines.iter().rev().take(RECENT).copied().fold(f64::MIN, f64::max);
         let late = (lines.len() as f64 * LATE_SHARE) as usize;
-        let (_, low, _) = lines.select_nth_unstable_by(late, f64::total_cmp);
-        Some(low.max(best - MAX_JITTER_MS))
+        nth_smallest(&mut lines, late).map(|low| low.max(best - MAX_JITTER_MS))
     }
 }
