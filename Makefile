@@ -11,7 +11,7 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 # Debian's Python, not another one on PATH: only it sees GStreamer.
 export PYTHON := /usr/bin/python3
 
-PLAYER := $(shell find player proxy/wire www -name dist -prune -o -type f -print 2>/dev/null) Trunk.toml Cargo.toml Cargo.lock
+PLAYER := $(shell find player proxy/wire www -name dist -prune -o -type f -print 2>/dev/null) Trunk.toml Cargo.toml Cargo.lock .ci/shrink.sh
 
 .PHONY: help
 help: ## Show this list

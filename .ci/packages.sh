@@ -10,6 +10,7 @@ WANTED=(
   gstreamer1.0-libav gstreamer1.0-tools glib-networking          # the last one is its TLS
   nginx-light libnginx-mod-rtmp stunnel4                         # RTMP's other ends; the tests start them, see below
   fonts-dejavu-core
+  binaryen                                                       # .ci/shrink.sh: a smaller player
 )
 
 missing=()
