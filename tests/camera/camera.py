@@ -9,6 +9,7 @@ import threading
 
 import gi
 
+import g726
 import scene
 
 gi.require_version('Gst', '1.0')
@@ -75,7 +76,6 @@ def coded(rate, encoder):
     return f'audioresample ! audio/x-raw,rate={rate} ! {encoder}'
 
 
-# avenc_g726 packs as ATM does (I.366.2); without force-aal2 the payloader turns that into RTP's own order.
 SOUNDS = {
     'aac': 'avenc_aac ! rtpmp4gpay name=pay1 pt=97',
     'pcma': coded(8000, 'alawenc ! rtppcmapay name=pay1 pt=8'),
@@ -83,9 +83,9 @@ SOUNDS = {
     'l16': 'audio/x-raw,format=S16BE ! rtpL16pay name=pay1 pt=97',
     'g722': coded(16000, 'avenc_g722 ! rtpg722pay name=pay1 pt=9'),
     'opus': 'opusenc ! rtpopuspay name=pay1 pt=97',
-    **{f'g726-{kbps}': coded(8000, f'avenc_g726 bitrate={kbps}000 ! rtpg726pay force-aal2=false name=pay1 pt=97')
-       for kbps in (16, 24, 32, 40)},
 }
+# What no encoder of GStreamer's makes, g726.py does. Without force-aal2 the payloader packs in RTP's own order.
+G726 = {f'g726-{kbps}': kbps for kbps in (16, 24, 32, 40)}
 
 
 # So much later than its time stamps say an encoder's sound is heard: avenc_aac begins with 1024 samples of its own and does
@@ -98,6 +98,12 @@ def sound(codec):
     Range fails with 503."""
     if not codec:
         return ''
+    if codec in G726:
+        return (
+            ' appsrc name=audio is-live=true do-timestamp=true format=time '
+            f'caps=audio/x-adpcm,layout=g726,channels=1,rate={g726.SAMPLE_RATE},bitrate={G726[codec]}000 '
+            '! rtpg726pay force-aal2=false name=pay1 pt=97'
+        )
     return (
         ' appsrc name=audio is-live=true do-timestamp=true format=time '
         f'caps=audio/x-raw,format=S16LE,layout=interleaved,channels=1,rate={scene.SAMPLE_RATE} '
@@ -132,6 +138,7 @@ class Factory(GstRtspServer.RTSPMediaFactory):
         pictures = element.get_by_name_recurse_up('video')
         sounds = element.get_by_name_recurse_up('audio')
 
+        g726_encoder = g726.Encoder(G726[self.audio]) if self.audio in G726 else None
         began = []
 
         def tick(n):
@@ -145,9 +152,15 @@ class Factory(GstRtspServer.RTSPMediaFactory):
                 if not began:
                     began.append(instant - n * Gst.SECOND // args.fps)
                 instant = began[0] + n * Gst.SECOND // args.fps
-            for source, data in ((pictures, shown.picture(n)), (sounds if audible(n / args.fps) else None, shown.sound(n))):
-                if source:
-                    scene.push(source, data, max(0, instant - (self.late_ns if source == sounds else 0)))
+            scene.push(pictures, shown.picture(n), instant)
+            if not sounds or not audible(n / args.fps):
+                return
+            sound = shown.sound(n)
+            if g726_encoder:
+                for i, packet in enumerate(g726_encoder.packets(sound, scene.SAMPLE_RATE)):
+                    scene.push(sounds, packet, instant + i * g726.PACKET_MS * Gst.MSECOND)
+            else:
+                scene.push(sounds, sound, max(0, instant - self.late_ns))
 
         ticker = scene.Ticker(args.fps, tick)
         media.connect('unprepared', lambda *_: ticker.stop())
