@@ -4,6 +4,7 @@ set -euo pipefail
 
 WANTED=(
   chromium firefox-esr nodejs                                    # the browsers, and what drives them
+  webkit2gtk-driver xvfb                                         # the third one, and a screen for it
   ffmpeg                                                         # the judge of recorded bytes
   python3-gi python3-numpy gir1.2-gst-rtsp-server-1.0            # the test camera
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly

@@ -56,6 +56,13 @@ const HOLES_WITHIN_MS: f64 = 60_000.0;
 /// help: packets that come 2 ms early or late at random lose Chromium 3 ms of sound a second.
 const ROUNDING_MS: f64 = 2.0;
 
+/// What takes no other rate jumps when it is so much farther behind than the last jump left it, in milliseconds. A jump
+/// stops the picture for some 50 ms, and longer the farther its key frame is.
+const JUMP_BEYOND_MS: f64 = 60.0;
+
+/// What a jump has left is known after so long, in milliseconds.
+const JUMP_LANDS_MS: f64 = 1_000.0;
+
 /// The shortest jump, in milliseconds.
 const STEP_MS: f64 = 10.0;
 
@@ -86,6 +93,9 @@ pub enum SoundClock {
     Routed,
     /// Firefox: time stamps. Holes are silence, and 20 ms ahead are enough.
     TimeStamps,
+    /// WebKit: time stamps too, and at a rate of 1 only. Safari buffers anew at each change; WebKitGTK moreover forgets that
+    /// it is muted, and stops since it may not be heard.
+    OneRate,
 }
 
 impl SoundClock {
@@ -94,7 +104,7 @@ impl SoundClock {
         match self {
             Self::Samples => BEGIN_WITH_MS,
             Self::Routed => 60.0,
-            Self::TimeStamps => 40.0,
+            Self::TimeStamps | Self::OneRate => 40.0,
         }
     }
 
@@ -103,8 +113,9 @@ impl SoundClock {
         if self.counts_samples() { BEGIN_WITH_MS } else { self.ahead_ms() }
     }
 
-    fn counts_samples(self) -> bool {
-        self != Self::TimeStamps
+    /// Whether its time is samples played.
+    pub fn counts_samples(self) -> bool {
+        matches!(self, Self::Samples | Self::Routed)
     }
 }
 
@@ -144,6 +155,8 @@ pub struct Controller {
     sound_margin_ms: f64,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
+    /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
+    landed_ms: Option<f64>,
 }
 
 impl Controller {
@@ -167,6 +180,7 @@ impl Controller {
             sound_margin_ms: 0.0,
             margin_at_ms: None,
             last_seek_ms: None,
+            landed_ms: Some(0.0),
         }
     }
 
@@ -279,7 +293,7 @@ impl Controller {
     /// The sound that may be missing before it has to be fetched anew, in milliseconds.
     fn may_miss_ms(&self) -> f64 {
         match self.sound_clock {
-            SoundClock::TimeStamps => f64::INFINITY,
+            SoundClock::TimeStamps | SoundClock::OneRate => f64::INFINITY,
             SoundClock::Routed if !self.sound_has_holes => MISSING_SOUND_WITHOUT_ROOM_MS,
             SoundClock::Routed | SoundClock::Samples => MISSING_SOUND_MS,
         }
@@ -326,11 +340,18 @@ impl Controller {
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
-        let (seek_beyond_ms, dead_band_ms, fastest) = if self.with_sound {
+        let (mut seek_beyond_ms, dead_band_ms, fastest) = if self.with_sound {
             (SEEK_BEYOND_MS.1, DEAD_BAND_WITH_SOUND_MS, 1.05)
         } else {
             (SEEK_BEYOND_MS.0, DEAD_BAND_MS, 1.25)
         };
+        let one_rate = self.sound_clock == SoundClock::OneRate;
+        if one_rate {
+            if self.landed_ms.is_none() && self.last_seek_ms.is_none_or(|at| now_ms - at > JUMP_LANDS_MS) {
+                self.landed_ms = Some(behind_ms.max(0.0));
+            }
+            seek_beyond_ms = self.landed_ms.map_or(f64::INFINITY, |landed_ms| landed_ms + JUMP_BEYOND_MS);
+        }
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
             let rested = self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
@@ -344,8 +365,12 @@ impl Controller {
                     missing && self.last_seek_ms.is_some_and(|at| now_ms - at < HOLES_WITHIN_MS);
                 self.on_seek();
                 self.last_seek_ms = Some(now_ms);
+                self.landed_ms = None;
                 return Action::Seek(position_s);
             }
+        }
+        if one_rate {
+            return Action::Hold;
         }
         let limit = if self.correcting { dead_band_ms.1 } else { dead_band_ms.0 };
         let overshot = self.correcting && (behind_ms > 0.0) != (self.rate > 1.0);

@@ -36,6 +36,9 @@ extern "C" {
     #[wasm_bindgen(js_name = clearInterval)]
     fn clear_interval(id: i32);
 
+    #[wasm_bindgen(thread_local_v2, js_namespace = navigator, js_name = vendor)]
+    static VENDOR: String;
+
     type Rejectable;
     #[wasm_bindgen(method, js_name = catch)]
     fn on_rejected(this: &Rejectable, callback: &JsValue) -> JsValue;
@@ -228,8 +231,12 @@ impl Drop for Player {
     }
 }
 
-/// No standard says it. The browsers that count the bytes of sound decoded are those that count samples.
+/// No standard says it. The browsers that count the bytes of sound decoded are those that count samples; every WebKit,
+/// whatever the browser's name, says who made it.
 fn sound_clock(video: &HtmlVideoElement) -> SoundClock {
+    if VENDOR.with(|vendor| vendor.starts_with("Apple")) {
+        return SoundClock::OneRate;
+    }
     let counts = Reflect::has(video, &"webkitAudioDecodedByteCount".into()).unwrap_or(true);
     if counts { SoundClock::Samples } else { SoundClock::TimeStamps }
 }

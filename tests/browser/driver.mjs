@@ -1,18 +1,21 @@
 // Drives one browser for the tests in Rust: a JSON object per line in, {id, ok} or {id, error} per line out.
 //
-//   {id, cmd: 'launch', engine: 'chromium'|'firefox'}   -> its version
+//   {id, cmd: 'launch', engine: 'chromium'|'firefox'|'webkit'}   -> its version
 //   {id, cmd: 'open', url, width, height}               -> the page's number; glass.js and lips.js run in it before its own scripts
 //   {id, cmd: 'evaluate', page, js}                     -> the expression's value; a promise is waited for
 //   {id, cmd: 'go', page, url} / {id, cmd: 'reload', page} / {id, cmd: 'front', page}
 //   {id, cmd: 'click', page, x, y}                      -> counts as a gesture of the user
 //   {id, cmd: 'screenshot', page, path}
 //   {id, cmd: 'errors', page}                           -> what the page complained of on its console, or threw
+//   {id, cmd: 'profile', page, ms}                      -> where its main thread was for so long, in Chromium (see below)
+//   {id, cmd: 'memory', page}                           -> {heap, buffers} in bytes after a collection, in Chromium; else null
 //   {id, cmd: 'close', page}
 //
 // The browser ends with the input. Commands may overlap; answers carry the command's id.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import puppeteer from 'puppeteer-core';
+import { launch as webkit } from './webkit.mjs';
 
 const INJECTED = ['glass.js', 'lips.js'].map(name => readFileSync(new URL(name, import.meta.url), 'utf8'));
 const NAVIGATION = { waitUntil: 'domcontentloaded', timeout: 20_000 };
@@ -43,7 +46,7 @@ function page(number) {
 
 const commands = {
   async launch({ engine }) {
-    browser = await puppeteer.launch(ENGINES[engine]);
+    browser = engine === 'webkit' ? await webkit() : await puppeteer.launch(ENGINES[engine]);
     return browser.version();
   },
   async open({ url, width, height }) {
@@ -63,7 +66,40 @@ const commands = {
   front: async ({ page: n }) => { await page(n).tab.bringToFront(); },
   click: async ({ page: n, x, y }) => { await page(n).tab.mouse.click(x, y); },
   screenshot: async ({ page: n, path }) => { await page(n).tab.screenshot({ path }); },
-  errors: async ({ page: n }) => page(n).errors,
+  errors: async ({ page: n }) => page(n).tab.complaints?.() ?? page(n).errors,
+  // Each function's own time in ms, with its script's address and who called it: what is the browser's own has no address.
+  async profile({ page: n, ms }) {
+    const cdp = await page(n).tab.createCDPSession();
+    await cdp.send('Profiler.enable');
+    await cdp.send('Profiler.setSamplingInterval', { interval: 200 });
+    await cdp.send('Profiler.start');
+    await new Promise(done => setTimeout(done, ms));
+    const { profile } = await cdp.send('Profiler.stop');
+    await cdp.detach();
+    const own = new Map();
+    profile.samples.forEach((id, i) => own.set(id, (own.get(id) ?? 0) + profile.timeDeltas[i]));
+    const found = new Map();
+    const walk = (node, caller) => {
+      const { functionName: name, url } = node.callFrame;
+      const key = [name, url, caller].join('\n');
+      const entry = found.get(key) ?? { name, url, caller, ms: 0 };
+      entry.ms += (own.get(node.id) ?? 0) / 1000;
+      found.set(key, entry);
+      for (const id of node.children ?? []) walk(nodes.get(id), url || caller);
+    };
+    const nodes = new Map(profile.nodes.map(node => [node.id, node]));
+    walk(profile.nodes[0], '');
+    return { ms: (profile.endTime - profile.startTime) / 1000, functions: [...found.values()].filter(entry => entry.ms) };
+  },
+  async memory({ page: n }) {
+    const { tab } = page(n);
+    if (!tab.createCDPSession || (await browser.version()).includes('irefox')) return null;
+    const cdp = await tab.createCDPSession();
+    await cdp.send('HeapProfiler.collectGarbage');
+    const { usedSize, backingStorageSize } = await cdp.send('Runtime.getHeapUsage');
+    await cdp.detach();
+    return { heap: usedSize, buffers: backingStorageSize ?? 0 };
+  },
   async close({ page: n }) {
     const { tab } = page(n);
     pages[n] = undefined;

@@ -1,5 +1,5 @@
-// Runs in each page before its own scripts. Finds every <video>, also inside shadow roots, and reads the clock that
-// camera/camera.py paints from each picture the moment it is shown. `__glass.summary()` gives what was seen.
+// Runs in each page before its own scripts. Finds every <video> and <canvas>, also inside shadow roots, and reads the clock
+// that camera/camera.py paints from each picture the moment it is shown. `__glass.summary()` gives what was seen.
 (() => {
   const PATTERN = [1, 0, 1, 1, 0, 0, 1, 0];
   const SQUARES = 40;
@@ -10,7 +10,7 @@
 
   // The painted clock in ms mod 2^32, or null where there is none.
   const read = video => {
-    const width = video.videoWidth;
+    const width = video.videoWidth ?? video.width;
     if (!width) return null;
     const unit = width / 640;
     context.drawImage(video, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
@@ -42,13 +42,18 @@
 
   const watch = video => {
     watched.set(video, fresh());
-    const shown = () => { note(video, watched.get(video)); video.requestVideoFrameCallback(shown); };
-    video.requestVideoFrameCallback(shown);
+    // A canvas tells nobody that it was drawn on: it is looked at whenever the page is.
+    const next = video.requestVideoFrameCallback ? shown => video.requestVideoFrameCallback(shown) : shown => video.isConnected && requestAnimationFrame(shown);
+    const shown = () => { note(video, watched.get(video)); next(shown); };
+    next(shown);
   };
+
+  // The last picture of a <video> that is held on a canvas is no picture of its own.
+  const moves = ([{ tagName }, { frames }]) => tagName === 'VIDEO' || frames > 1;
 
   const find = root => {
     for (const element of root.querySelectorAll('*')) {
-      if (element.tagName === 'VIDEO' && !watched.has(element)) watch(element);
+      if (['VIDEO', 'CANVAS'].includes(element.tagName) && !watched.has(element)) watch(element);
       if (element.shadowRoot) find(element.shadowRoot);
     }
   };
@@ -67,10 +72,16 @@
         }).join('');
         return collect(document.body).replace(/\s*\n\s*/g, '\n');
     },
-    // What each <video> showed, in the order in which they appeared. Times in ms.
+    // The summary, and none of its samples again: for measuring long.
+    drain() {
+      const seen = this.summary();
+      for (const state of watched.values()) state.samples = [];
+      return seen;
+    },
+    // What each <video>, and each <canvas> on which pictures move, showed, in the order in which they appeared. Times in ms.
     summary() {
-      return [...watched].filter(([video]) => video.isConnected).map(([video, state]) => {
-        const quality = video.getVideoPlaybackQuality();
+      return [...watched].filter(([video]) => video.isConnected).filter(moves).map(([video, state]) => {
+        const quality = video.getVideoPlaybackQuality?.() ?? { droppedVideoFrames: 0, totalVideoFrames: state.frames };
         return {
           ...state,
           first: state.first === null ? null : state.first - performance.timeOrigin,
@@ -78,8 +89,8 @@
           longest_gap: state.samples.reduce((longest, [, , gap]) => Math.max(longest, gap), 0),
           dropped: quality.droppedVideoFrames,
           decoded: quality.totalVideoFrames,
-          width: video.videoWidth,
-          height: video.videoHeight,
+          width: video.videoWidth ?? video.width,
+          height: video.videoHeight ?? video.height,
         };
       });
     },

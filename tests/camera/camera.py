@@ -38,6 +38,8 @@ options.add_argument('--max-sessions', type=int, default=0, help='that it has at
 options.add_argument('--slices', type=int, default=1, help='of each picture')
 options.add_argument('--audio-from', type=float, default=0, metavar='S', help='sound begins so many seconds late')
 options.add_argument('--audio-pause', type=float, nargs=2, default=(0, 0), metavar='S', help='no sound from then to then')
+options.add_argument('--alternate', nargs=2, default=(0, 0), metavar=('FPS', 'S'),
+                     help='another rate for S seconds, then --fps again for as long, and so on; --fps is a multiple of it')
 options.add_argument('--until-eof', action='store_true', help='end with the standard input, thus with who started it')
 args = options.parse_args()
 shown = scene.Scene(args)
@@ -117,6 +119,12 @@ def audible(seconds):
     return seconds >= args.audio_from and not pause_from <= seconds < pause_to
 
 
+def visible(n):
+    """Whether the camera takes picture `n`."""
+    fps, seconds = int(args.alternate[0]), float(args.alternate[1])
+    return not fps or int(n / args.fps / seconds) % 2 == 0 or n % (args.fps // fps) == 0
+
+
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One mount point; everybody who asks for it gets the same encoder's stream."""
 
@@ -152,7 +160,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
                 if not began:
                     began.append(instant - n * Gst.SECOND // args.fps)
                 instant = began[0] + n * Gst.SECOND // args.fps
-            scene.push(pictures, shown.picture(n), instant)
+            if visible(n):
+                scene.push(pictures, shown.picture(n), instant)
             if not sounds or not audible(n / args.fps):
                 return
             sound = shown.sound(n)

@@ -1,4 +1,4 @@
-//! Chromium and Firefox, driven through `browser/driver.mjs` (Node and puppeteer-core).
+//! Chromium and Firefox, driven through `browser/driver.mjs` (Node and puppeteer-core), and WebKitGTK through what it imports.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::stats::Percentiles;
@@ -23,19 +23,56 @@ pub enum Engine {
     Chromium,
     /// Debian's `firefox-esr`.
     Firefox,
+    /// Debian's `MiniBrowser` on a virtual screen: Safari's engine, without Apple's media.
+    WebKit,
 }
 
 impl Engine {
-    /// Both.
+    /// The two that every test goes through.
     pub const ALL: [Self; 2] = [Self::Chromium, Self::Firefox];
+
+    /// With the third one, which is slower to start and shows less of itself.
+    pub const THREE: [Self; 3] = [Self::Chromium, Self::Firefox, Self::WebKit];
 
     /// Its name, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chromium => "chromium",
             Self::Firefox => "firefox",
+            Self::WebKit => "webkit",
         }
     }
+}
+
+/// Where Chromium's main thread was: see `profile` in `browser/driver.mjs`. Times in ms.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Profile {
+    /// How long it was looked at.
+    pub ms: f64,
+    /// Everything that took time.
+    pub functions: Vec<Function>,
+}
+
+/// A function in a [`Profile`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Function {
+    /// Its name; `(idle)`, `(program)` and `(garbage collector)` are nobody's.
+    pub name: String,
+    /// The address of its script; empty when it is the browser's own.
+    pub url: String,
+    /// The address of the script that called it.
+    pub caller: String,
+    /// Its own time, without what it called.
+    pub ms: f64,
+}
+
+/// What a page holds in Chromium, in bytes, after a collection of garbage.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Memory {
+    /// The heap of its scripts.
+    pub heap: f64,
+    /// Buffers besides, WebAssembly's memory among them.
+    pub buffers: f64,
 }
 
 type Answers = Arc<Mutex<HashMap<u64, Sender<Result<Value>>>>>;
@@ -94,6 +131,20 @@ impl Browser {
     /// Which one it is.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// Resident memory in KiB of the largest of its processes that render pages.
+    pub fn renderer_kib(&self) -> Result<u64> {
+        crate::process::descendants(self.driver.id())?
+            .into_iter()
+            .filter(|process| {
+                ["--type=renderer", "-contentproc", "WebKitWebProcess"]
+                    .iter()
+                    .any(|mark| process.command.contains(mark))
+            })
+            .map(|process| process.resident_kib)
+            .max()
+            .context("no process renders pages")
     }
 
     /// Opens an address in a new tab of 1280 by 800 pixels.
@@ -236,6 +287,21 @@ impl Page<'_> {
     /// Clicks, which a browser takes for a gesture of the user.
     pub fn click(&self, x: u32, y: u32) -> Result<()> {
         self.command("click", json!({ "x": x, "y": y })).map(drop)
+    }
+
+    /// Where its main thread is, for so long. Chromium only.
+    pub fn profile(&self, time: Duration) -> Result<Profile> {
+        Ok(serde_json::from_value(self.command("profile", json!({ "ms": time.as_millis() as u64 }))?)?)
+    }
+
+    /// What it holds; nothing where that cannot be asked.
+    pub fn memory(&self) -> Result<Option<Memory>> {
+        Ok(serde_json::from_value(self.command("memory", json!({}))?)?)
+    }
+
+    /// What its videos have shown since this was last asked.
+    pub fn drain_glass(&self) -> Result<Vec<Glass>> {
+        Ok(serde_json::from_value(self.evaluate("__glass.drain()")?)?)
     }
 
     /// Complaints on its console and exceptions.

@@ -18,6 +18,8 @@ pub struct Options {
     pub size: (u32, u32),
     /// Frames a second.
     pub fps: u32,
+    /// Another rate, for so many seconds, then `fps` for as long, and so on; `fps` is a multiple of it.
+    pub alternate: Option<(u32, f64)>,
     /// Frames from key frame to key frame.
     pub gop: u32,
     /// Kilobits a second.
@@ -65,6 +67,7 @@ impl Default for Options {
             mounts: 1,
             size: (640, 360),
             fps: 25,
+            alternate: None,
             gop: 50,
             kbps: 1500,
             b_frames: 0,
@@ -179,6 +182,9 @@ fn spawn(options: &Options, port: u16) -> Result<(Process, u16)> {
     }
     if let Some((certificate, key)) = &options.tls {
         command.arg("--tls").arg(certificate).arg(key);
+    }
+    if let Some((fps, seconds)) = options.alternate {
+        command.arg("--alternate").args([fps.to_string(), seconds.to_string()]);
     }
     if options.noise {
         command.arg("--noise");

@@ -1,5 +1,6 @@
 //! A child process whose output is kept and that ends with its value.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,6 +122,42 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A process that another one started, from `/proc`.
+#[derive(Clone, Debug)]
+pub struct Descendant {
+    /// Its command line, with spaces between the arguments.
+    pub command: String,
+    /// Its resident memory in KiB.
+    pub resident_kib: u64,
+}
+
+/// What this process started, and what that started.
+pub fn descendants(of: u32) -> Result<Vec<Descendant>> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // One that has just ended has no parent any more.
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        children.entry(parent.unwrap_or(0)).or_default().push(pid);
+    }
+    let (mut found, mut ask) = (vec![], vec![of]);
+    while let Some(pid) = ask.pop() {
+        ask.extend(children.get(&pid).into_iter().flatten());
+        let folder = std::path::PathBuf::from(format!("/proc/{pid}"));
+        let Ok(status) = std::fs::read_to_string(folder.join("status")) else { continue };
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let command = std::fs::read(folder.join("cmdline")).unwrap_or_default();
+        found.push(Descendant {
+            command: String::from_utf8_lossy(&command).replace('\0', " "),
+            resident_kib: resident
+                .and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok())
+                .unwrap_or(0),
+        });
+    }
+    Ok(found)
 }
 
 fn collect(output: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) {

@@ -25,6 +25,28 @@ in_both_browsers![
     the_demo_plays_on_the_wall,
 ];
 
+/// The third engine, Safari's: that it plays, in order, by either kind of MediaSource.
+mod webkit {
+    use std::sync::Mutex;
+
+    use anyhow::Result;
+    use sightline_tests::browser::{Browser, Engine};
+
+    use super::common::with;
+
+    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+
+    #[test]
+    fn the_embed_page_shows_a_live_picture_with_sound() -> Result<()> {
+        with(&BROWSER, Engine::WebKit, super::the_embed_page_shows_a_live_picture_with_sound)
+    }
+
+    #[test]
+    fn a_managed_media_source_plays_where_there_is_no_other() -> Result<()> {
+        with(&BROWSER, Engine::WebKit, super::a_managed_media_source_plays_where_there_is_no_other)
+    }
+}
+
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
     let camera = Camera::start(Options { audio: true, ..Options::default() })?;
     let proxy = Proxy::for_camera(&camera)?;
@@ -250,6 +272,24 @@ fn the_embed_script_works_on_a_page_of_another_origin(browser: &Browser) -> Resu
     let address = serve::pages(move |path| (path == "/").then(|| html.clone()))?;
     let page = browser.open(&address)?;
     assert_live(&page)?;
+    wait_for_element(&page, "live")
+}
+
+fn a_managed_media_source_plays_where_there_is_no_other(browser: &Browser) -> Result<()> {
+    // As on an iPhone. What is made of it is counted, since the page would play as well by the other one.
+    const TAKE_AWAY: &str = "delete window.MediaSource; window.made = 0; \
+        window.ManagedMediaSource = class extends ManagedMediaSource { constructor() { super(); made++; } };";
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let html = format!(
+        "<!doctype html><title>As on an iPhone</title><script>{TAKE_AWAY}</script><script src=\"{}\"></script>\
+         <sightline-player stream=\"cam\" muted></sightline-player>",
+        proxy.url("/sightline-player.js")
+    );
+    let address = serve::pages(move |path| (path == "/").then(|| html.clone()))?;
+    let page = browser.open(&address)?;
+    assert_live(&page)?;
+    assert_eq!(page.evaluate("[typeof MediaSource, made > 0]")?, serde_json::json!(["undefined", true]));
     wait_for_element(&page, "live")
 }
 

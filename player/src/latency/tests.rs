@@ -101,6 +101,24 @@ fn missing_sound_is_fetched_anew_where_time_is_samples_and_only_there() {
 }
 
 #[test]
+fn what_takes_no_other_rate_jumps_and_no_more_than_helps() {
+    let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::OneRate), 0.2);
+    plant.run(20.0, |_| 5.0);
+    assert_eq!((plant.seeks.len(), &plant.rates[..]), (1, &[][..]));
+    assert!((10.0..40.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+    // Jumps that leave it where it was are not tried for ever.
+    let mut controller = Controller::new(Target::Auto, SoundClock::OneRate);
+    let mut seeks = 0;
+    for frame in 0..1_500 {
+        let now_ms = f64::from(frame) * 40.0;
+        controller.on_video(now_ms / 1e3, 0, now_ms);
+        controller.on_position(now_ms / 1e3 - 0.15, now_ms);
+        seeks += u32::from(matches!(controller.decide(now_ms, None), Action::Seek(_)));
+    }
+    assert_eq!(seeks, 1);
+}
+
+#[test]
 fn sound_that_takes_the_short_way_comes_nearer_without_a_jump() {
     let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
     controller.set_sound(true);

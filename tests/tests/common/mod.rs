@@ -119,7 +119,7 @@ pub(crate) fn unmute(page: &Page<'_>) -> Result<()> {
 /// Sound is fetched with pictures anew, and they begin with a few that were shown before: until they do no more.
 pub(crate) fn wait_for_sound(page: &Page<'_>) -> Result<()> {
     let sound = format!(
-        "(v => (v.mozHasAudio ?? v.webkitAudioDecodedByteCount > 0) && \
+        "(v => (v.mozHasAudio ?? (v.webkitAudioDecodedByteCount > 0 || v.audioTracks?.length > 0)) && \
           v.getVideoPlaybackQuality().totalVideoFrames > 10)({PLAYER}.shadowRoot.querySelector('video'))"
     );
     page.wait_for("decoded sound", &sound)?;

@@ -4,7 +4,6 @@
 
 use super::super::{Facts, Link, Notice, Session};
 use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
-use crate::latency::SoundClock;
 use crate::watchdog::{Look, STALL_MS, Step};
 
 /// What a dropped picture and a stall add to the margin, in milliseconds.
@@ -78,7 +77,7 @@ impl<P: Clone> Session<P> {
             placed: play.phase != Phase::Filling,
             newest_s: play.newest_s,
             frame_ms: play.frame_ms,
-            shows_untimed: self.config.sound_clock != SoundClock::TimeStamps,
+            shows_untimed: self.config.sound_clock.counts_samples(),
         };
         let step = play.watchdog.look(&look, self.now_ms);
         let sound_is_counted = play.controller.sound_must_be_fetched_anew();

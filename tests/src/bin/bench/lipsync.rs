@@ -34,7 +34,7 @@ struct Pair {
 /// Measures 60 s of each codec in each browser.
 pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     let (rounds, pairs) = if options.quick { (1, 8) } else { (3, 20) };
-    for engine in Engine::ALL {
+    for engine in options.engines(&Engine::ALL) {
         let browser = Browser::launch(engine)?;
         for audio_codec in ["pcma", "l16", "aac"] {
             let mut all = vec![];

@@ -1,9 +1,10 @@
 //! Sightline's benchmarks: what a viewer gets, measured in real browsers from the pictures themselves, and what it costs.
 //!
-//! usage: `bench [--quick] [NAME...]`, with the names in [`ALL`]
+//! usage: `bench [--quick] [--hour] [--engine NAME] [NAME...]`, with the names in [`ALL`]
 //!
 //! Prints a table; the same figures, and more, stand as JSON under `target/bench/`. `--quick` shows in a short time
-//! whether the benchmarks work; its figures mean little. Ends with 1 when the download is over its size budget, which
+//! whether the benchmarks work; its figures mean little. `--hour` makes `endurance` last so long; `--engine` keeps to one
+//! of the browsers `chromium`, `firefox`, `webkit`, where a benchmark takes several. Ends with 1 when the download is over its size budget, which
 //! does not depend on the machine; a figure that misses its reach for another reason is marked and costs nothing.
 
 // A benchmark is a program that prints.
@@ -11,43 +12,70 @@
 
 mod codecs;
 mod cost;
+mod endurance;
 mod join;
 mod latency;
 mod lipsync;
 mod mux;
+mod player_cpu;
+mod rates;
 mod report;
 mod rtmp_cpu;
 mod rtmp_latency;
 mod rtmp_load;
 mod rtmp_many;
 mod size;
+mod sound_latency;
 mod timed_camera;
 mod transit;
+mod truth;
+mod turns;
+mod wall;
+mod webcodecs;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use report::Report;
+use sightline_tests::browser::Engine;
 
 /// What the command line asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     /// Short runs.
     pub(crate) quick: bool,
+    /// A long run of what looks for things that grow slowly.
+    pub(crate) hour: bool,
+    /// The only browser.
+    pub(crate) engine: Option<Engine>,
+}
+
+impl Options {
+    /// Those of these browsers that are asked for.
+    pub(crate) fn engines(self, all: &[Engine]) -> Vec<Engine> {
+        all.iter().copied().filter(|engine| self.engine.is_none_or(|only| only == *engine)).collect()
+    }
 }
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 11] = [
+const ALL: [(&str, Bench); 18] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
     ("codecs", codecs::run),
     ("cost", cost::run),
     ("latency", latency::run),
+    ("webcodecs", webcodecs::run),
+    ("sound-latency", sound_latency::run),
     ("join", join::run),
+    ("rates", rates::run),
+    ("wall", wall::run),
+    ("truth", truth::run),
+    ("player-cpu", player_cpu::run),
     ("lipsync", lipsync::run),
     ("rtmp-latency", rtmp_latency::run),
     ("rtmp-cpu", rtmp_cpu::run),
     ("rtmp-many", rtmp_many::run),
+    ("endurance", endurance::run),
 ];
 
 fn main() -> Result<()> {
@@ -55,15 +83,24 @@ fn main() -> Result<()> {
         return load?.run();
     }
     let known = ALL.map(|(name, _)| name).join(", ");
-    let (flags, names): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|a| a.starts_with('-'));
-    if let Some(unknown) = flags.iter().find(|flag| *flag != "--quick") {
-        bail!("unknown option {unknown}; usage: bench [--quick] [NAME...], with the names {known}");
+    let (mut options, mut names) = (Options::default(), vec![]);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--hour" => options.hour = true,
+            "--engine" => {
+                let name = arguments.next().unwrap_or_default();
+                let engine = Engine::THREE.into_iter().find(|engine| engine.name() == name);
+                options.engine = Some(engine.with_context(|| format!("no browser is called {name:?}"))?);
+            }
+            name if ALL.iter().any(|(known, _)| *known == name) => names.push(argument),
+            unknown => bail!(
+                "{unknown} is neither an option nor a benchmark; usage: bench [--quick] [--hour] [--engine NAME] [NAME...], \
+                 with the names {known}"
+            ),
+        }
     }
-    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|(known, _)| known == name)) {
-        bail!("no benchmark is called {unknown}; there are {known}");
-    }
-    let options = Options { quick: !flags.is_empty() };
     let mut report = Report::default();
     for (name, bench) in ALL {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {

@@ -78,8 +78,8 @@ impl Report {
     /// Prints the table.
     pub(crate) fn print(&self) {
         println!();
-        println!("| {:<12} | {:<58} | {:>12} | {:<34} |", "", "what", "measured", "reach");
-        println!("| {:-<12} | {:-<58} | {:->12} | {:-<34} |", "", "", "", "");
+        println!("| {:<13} | {:<66} | {:>12} | {:<34} |", "", "what", "measured", "reach");
+        println!("| {:-<13} | {:-<66} | {:->12} | {:-<34} |", "", "", "", "");
         for row in &self.rows {
             let number = if row.value.abs() < 10.0 && row.value.fract() != 0.0 {
                 format!("{:.2}", row.value)
@@ -93,7 +93,7 @@ impl Report {
             };
             let reach = format!("{}{mark}", row.reach.as_deref().unwrap_or_default());
             println!(
-                "| {:<12} | {:<58} | {:>12} | {:<34} |",
+                "| {:<13} | {:<66} | {:>12} | {:<34} |",
                 row.bench,
                 row.what,
                 format!("{number} {}", row.unit),
