@@ -2,11 +2,118 @@
 // <video> (Chromium) or a canvas over it. It does what it is told and tells what happened; the WASM decides.
 
 /** What is told: its number, then what belongs to it. player/src/webcodecs.rs has the same list. */
-const DECODED = 0, FAILED = 1, REFUSED = 2;
+const DECODED = 0, FAILED = 1, REFUSED = 2, HEARD = 3, SOUND_REFUSED = 4;
 
 export const available = () => 'VideoDecoder' in globalThis;
 /** Whether pictures go into the <video>: its controls, full screen and picture in picture show them then. */
 export const inVideo = () => 'MediaStreamTrackGenerator' in globalThis;
+
+/** Sound, from its packets to the loudspeaker. */
+class Sound {
+  #video;
+  #tell;
+  #decoder = null;
+  #context = null;
+  #gain = null;
+  #player = null;
+  #watch = new AbortController();
+
+  constructor(video, tell) {
+    this.#video = video;
+    this.#tell = tell;
+    const { signal } = this.#watch;
+    video.addEventListener('volumechange', () => this.#loudness(), { signal });
+    // Browsers let nothing sound before a gesture.
+    const resume = () => this.#context?.resume();
+    for (const type of ['pointerup', 'keydown']) window.addEventListener(type, resume, { signal, capture: true });
+  }
+
+  configure(codec, description, sampleRate, numberOfChannels, failed) {
+    this.stop();
+    const config = { codec, sampleRate, numberOfChannels };
+    if (/^flac$/i.test(codec)) config.description = streamInfo(description);
+    else if (description.length && !/^opus$/i.test(codec)) config.description = description;
+    this.#failed = failed;
+    const decoder = this.#decoder = new AudioDecoder({
+      output: data => {
+        if (decoder === this.#decoder) this.#play(data);
+        data.close();
+      },
+      error: error => { if (decoder === this.#decoder) failed(error); },
+    });
+    try { decoder.configure(config); } catch (error) { failed(error); }
+  }
+
+  decode(timestamp, data) {
+    if (this.#decoder?.state !== 'configured') return;
+    try {
+      this.#decoder.decode(new EncodedAudioChunk({ type: 'key', timestamp, data }));
+    } catch (error) { this.#failed(error); }
+  }
+
+  #failed = () => {};
+
+  #play(data) {
+    const { sampleRate, numberOfChannels, numberOfFrames, timestamp } = data;
+    if (this.#context?.sampleRate !== sampleRate) this.#open(sampleRate, numberOfChannels);
+    if (this.#context.state !== 'running' || !this.#player) return; // nobody waits for it
+    const channels = Array.from({ length: numberOfChannels }, (_, planeIndex) => {
+      const samples = new Float32Array(numberOfFrames);
+      data.copyTo(samples, { planeIndex, format: 'f32-planar' });
+      return samples;
+    });
+    this.#player.port.postMessage({ at: timestamp, channels }, channels.map(samples => samples.buffer));
+  }
+
+  async #open(sampleRate, channels) {
+    this.#context?.close();
+    this.#player = null;
+    const context = this.#context = new AudioContext({ sampleRate });
+    this.#gain = context.createGain();
+    this.#gain.connect(context.destination);
+    this.#loudness();
+    context.resume();
+    // Without a click before, it stays silent: the page says so, as it does of a <video> that may not sound.
+    if (navigator.userActivation?.hasBeenActive === false) setTimeout(() => {
+      if (context === this.#context && context.state !== 'running') this.#tell(SOUND_REFUSED, 0, '');
+    }, 500);
+    try { await context.audioWorklet.addModule(new URL('./sound.js', import.meta.url)); } catch (error) {
+      return this.#failed(error);
+    }
+    if (context !== this.#context) return;
+    const options = { numberOfInputs: 0, outputChannelCount: [Math.min(channels, 2)] };
+    this.#player = new AudioWorkletNode(context, 'sightline-sound', options);
+    this.#player.connect(this.#gain);
+    this.#player.port.onmessage = ({ data: { media, time, ahead, dry } }) => {
+      const { contextTime, performanceTime } = context.getOutputTimestamp();
+      const heard = performanceTime
+        ? performanceTime + (time - contextTime) * 1e3
+        : performance.now() + (time - context.currentTime + (context.outputLatency || 0)) * 1e3;
+      this.#tell(HEARD, heard - media, dry ? 'dry' : '', ahead);
+    };
+  }
+
+  correct(speed, skip, begin) { this.#player?.port.postMessage({ speed, skip, begin }); }
+
+  #loudness() {
+    if (this.#gain) this.#gain.gain.value = this.#video.muted ? 0 : this.#video.volume;
+  }
+
+  stop() {
+    if (this.#decoder && this.#decoder.state !== 'closed') this.#decoder.close();
+    this.#decoder = null;
+  }
+
+  close() {
+    this.stop();
+    this.#watch.abort();
+    this.#context?.close();
+    this.#context = this.#player = null;
+  }
+}
+
+/** What a FLAC decoder wants before its first frame (RFC 9639, 8): the marker and the one block. */
+const streamInfo = block => Uint8Array.of(...[0x66, 0x4c, 0x61, 0x43, 0x80, 0, 0, block.length], ...block);
 
 export class Decoders {
   #video;
@@ -17,10 +124,12 @@ export class Decoders {
   #canvas = null;
   #context = null;
   #timer = 0;
+  #sound;
 
   constructor(video, tell) {
     this.#video = video;
     this.#tell = tell;
+    this.#sound = new Sound(video, tell);
     if (inVideo()) {
       const track = new MediaStreamTrackGenerator({ kind: 'video' });
       this.#writer = track.writable.getWriter();
@@ -40,11 +149,16 @@ export class Decoders {
   open() {
     this.#stop(this.#decoder);
     this.#decoder = null;
+    this.#sound.stop();
     this.discard(Infinity);
   }
 
+  /** Of sound, the last two are samples a second and channels. */
   configure(track, codec, description, width, height) {
-    if (track) return;
+    if (track) {
+      const failed = error => { this.#sound.stop(); this.#tell(FAILED, track, error.message); };
+      return this.#sound.configure(codec, description, width, height, failed);
+    }
     const old = this.#decoder;
     const config = { codec, optimizeForLatency: true, codedWidth: width, codedHeight: height };
     if (description.length) config.description = description;
@@ -75,8 +189,9 @@ export class Decoders {
   #stop(decoder) { if (decoder && decoder.state !== 'closed') decoder.close(); }
 
   decode(track, key, timestamp, data) {
+    if (track) return this.#sound.decode(timestamp, data);
     const decoder = this.#decoder;
-    if (track || decoder?.state !== 'configured') return;
+    if (decoder?.state !== 'configured') return;
     try {
       decoder.decode(new EncodedVideoChunk({ type: key ? 'key' : 'delta', timestamp, data }));
     } catch (error) { this.#failed(decoder, track, error); }
@@ -111,6 +226,8 @@ export class Decoders {
     }
   }
 
+  sound(speed, skip, begin) { this.#sound.correct(speed, skip, begin); }
+
   wake(ms, call) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(call, ms);
@@ -119,6 +236,7 @@ export class Decoders {
   close() {
     clearTimeout(this.#timer);
     this.open();
+    this.#sound.close();
     this.#canvas?.remove();
     if (this.#writer) {
       this.#writer.close().catch(() => {});

@@ -60,7 +60,9 @@ impl Cadence {
         let needed_ms = self.lateness_ms(MAY_BE_LATE) - UNSEEN_MS;
         let above_ms = (self.delay_ms - needed_ms).max(0.0) * (1.0 - passed_ms / DECAY_MS);
         let late_ms = transit_ms - self.base_ms - UNSEEN_MS;
-        self.delay_ms = within((needed_ms + above_ms).max(late_ms), 0.0, MAX_DELAY_MS);
+        let most_ms = self.lateness_ms(0.0) - UNSEEN_MS;
+        let wanted_ms = (needed_ms + above_ms).max(late_ms).min(most_ms);
+        self.delay_ms = within(wanted_ms, 0.0, MAX_DELAY_MS);
     }
 
     /// What a share `above` of the pictures is later than.

@@ -13,6 +13,7 @@ pub mod message;
 pub mod reconnect;
 pub mod reorder;
 pub mod session;
+pub mod sound;
 pub mod stats;
 pub mod watchdog;
 

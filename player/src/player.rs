@@ -268,9 +268,12 @@ fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
         let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) else { return };
         let next = again.borrow().as_ref().and_then(|own| shell.frame_video().request_frame(own).ok());
         shell.frame_callback.set(next);
-        // A time far off is one of those browsers that fill it in with something else.
+        // A time far off is one of those browsers that fill it in with something else. Of a track it says a frame more
+        // than there is.
         let expected_ms = metadata.expected_display_time();
-        let shown_ms = if (expected_ms - now).abs() < 100.0 { expected_ms.max(now) } else { now };
+        let by_track = shell.decoders.borrow().is_some();
+        let believed = !by_track && (expected_ms - now).abs() < 100.0;
+        let shown_ms = if believed { expected_ms.max(now) } else { now };
         shell.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
     });
     let function: Function = closure.as_ref().unchecked_ref::<Function>().clone();
@@ -353,6 +356,7 @@ impl Shell {
                 }
             }
             Command::Discard(us) => drop(self.with_decoders(|decoders| decoders.discard(us))),
+            Command::Sound(correction) => drop(self.with_decoders(|decoders| decoders.sound(correction))),
             Command::WakeIn(ms) => drop(self.with_decoders(|decoders| decoders.wake_in(ms))),
             Command::Operate { track, operation } => {
                 let result = match &*self.source.borrow() {
@@ -391,6 +395,8 @@ impl Shell {
                 webcodecs::Told::Decoded(presentation_us) => Event::Decoded { generation, presentation_us },
                 webcodecs::Told::Failed(track, reason) => Event::DecoderFailed { generation, track, reason },
                 webcodecs::Told::Refused(mime) => Event::CodecRefused { generation, mime },
+                webcodecs::Told::Heard(report) => Event::Heard(report),
+                webcodecs::Told::SoundRefused => Event::PlayRejected,
                 webcodecs::Told::Woken => Event::Woken,
             });
         }

@@ -88,6 +88,8 @@ pub struct Counters {
     pub server_dropped_frames: u32,
     /// Times a decoder of WebCodecs did not keep up, and was taken on to a key frame.
     pub lags: u32,
+    /// Times decoded sound ran dry.
+    pub sound_gaps: u32,
     /// Times a decoder of WebCodecs failed.
     pub decoder_errors: u32,
     /// Messages that were not understood.
@@ -185,6 +187,7 @@ impl Stats {
             .int("reconnects", count(c.reconnects))
             .int("serverDroppedFrames", count(c.server_dropped_frames))
             .int("decoderLags", count(c.lags))
+            .int("soundGaps", count(c.sound_gaps))
             .int("decoderErrors", count(c.decoder_errors))
             .int("badMessages", count(c.bad_messages))
             .int("quotaExceeded", count(c.quota_exceeded))

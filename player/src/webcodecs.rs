@@ -9,6 +9,8 @@ use js_sys::{Function, Uint8Array};
 use sightline_wire::{Media, Track};
 use wasm_bindgen::prelude::*;
 
+use crate::sound::{Correction, Report};
+
 #[wasm_bindgen]
 extern "C" {
     type Module;
@@ -30,6 +32,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn discard(this: &Module, before_us: f64);
     #[wasm_bindgen(method)]
+    fn sound(this: &Module, speed: f64, skip_ms: f64, begin_ms: f64);
+    #[wasm_bindgen(method)]
     fn wake(this: &Module, ms: f64, call: &Function);
     #[wasm_bindgen(method)]
     fn close(this: &Module);
@@ -40,13 +44,15 @@ pub(crate) enum Told {
     Decoded(i64),
     Failed(usize, String),
     Refused(String),
+    Heard(Report),
+    SoundRefused,
     Woken,
 }
 
 /// The decoders of one player, and the way from them to the screen.
 pub(crate) struct Decoders {
     module: Module,
-    _tell: Closure<dyn FnMut(u32, f64, String)>,
+    _tell: Closure<dyn FnMut(u32, f64, String, f64)>,
     woken: Closure<dyn FnMut()>,
 }
 
@@ -55,13 +61,18 @@ impl Decoders {
     pub(crate) fn new(make: &Function, tell: impl Fn(Told) + Clone + 'static) -> Result<Self, JsValue> {
         let told = tell.clone();
         let woken = Closure::<dyn FnMut()>::new(move || told(Told::Woken));
-        let tell = Closure::<dyn FnMut(u32, f64, String)>::new(move |what, number: f64, text| {
-            tell(match what {
-                0 => Told::Decoded(number as i64),
-                1 => Told::Failed(number as usize, text),
-                _ => Told::Refused(text),
-            });
-        });
+        // The last number is there in reports of sound only.
+        let tell = Closure::<dyn FnMut(u32, f64, String, f64)>::new(
+            move |what, number: f64, text: String, ahead_ms| {
+                tell(match what {
+                    0 => Told::Decoded(number as i64),
+                    1 => Told::Failed(number as usize, text),
+                    3 => Told::Heard(Report { line_ms: number, ahead_ms, dry: !text.is_empty() }),
+                    4 => Told::SoundRefused,
+                    _ => Told::Refused(text),
+                });
+            },
+        );
         let module = make.call1(&JsValue::NULL, tell.as_ref())?.unchecked_into();
         Ok(Self { module, _tell: tell, woken })
     }
@@ -99,6 +110,11 @@ impl Decoders {
 
     pub(crate) fn discard(&self, before_us: i64) {
         self.module.discard(before_us as f64);
+    }
+
+    pub(crate) fn sound(&self, correction: Correction) {
+        let Correction { speed, skip_ms, begin_ms } = correction;
+        self.module.sound(speed, skip_ms, begin_ms);
     }
 
     pub(crate) fn wake_in(&self, ms: f64) {

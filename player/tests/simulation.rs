@@ -264,6 +264,7 @@ impl Simulation {
             Command::Play => browser.playing = true,
             Command::Pause => browser.playing = false,
             Command::Mute | Command::Notify(_) => {}
+            _ => unreachable!("commands for decoders"),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::append::MAX_WAITING_BYTES;
 use crate::cadence::Cadence;
 use crate::latency::Target;
 use crate::reorder::Fragment;
+use crate::sound::{Report, Sync};
 
 /// Frames a decoder is given at a time. Those of a stream with B-frames keep up to 16 back.
 const MAX_IN_DECODER: usize = 32;
@@ -31,6 +32,9 @@ const MAX_LAGS: u32 = 3;
 /// A decoder that fails more often than this without so long a rest in between is given up, in milliseconds.
 const MAX_FAILURES: u32 = 2;
 const REST_MS: f64 = 30_000.0;
+
+/// Sound whose decoder fails more often than this in an epoch is left out.
+const MAX_SOUND_FAILURES: u32 = 3;
 
 /// No picture came out of the decoder for so long: what it keeps back is not waited for any more, in milliseconds.
 const KEPT_BACK_MS: f64 = 150.0;
@@ -84,6 +88,12 @@ pub(super) struct Decoding<P> {
     screen_ms: f64,
     /// Capture time minus presentation time, in milliseconds.
     capture_line_ms: Option<f64>,
+    sound: Sync,
+    /// Which track the sound is, and what its decoder has yet to be told.
+    sound_description: Option<Box<Track>>,
+    sound_failures: u32,
+    /// Local time minus media time of what is on the screen, in milliseconds.
+    picture_line_ms: Option<f64>,
     decoded: u32,
     dropped: u32,
     failures: u32,
@@ -109,6 +119,10 @@ impl<P> Default for Decoding<P> {
             shown: None,
             screen_ms: 0.0,
             capture_line_ms: None,
+            sound: Sync::default(),
+            sound_description: None,
+            sound_failures: 0,
+            picture_line_ms: None,
             decoded: 0,
             dropped: 0,
             failures: 0,
@@ -137,6 +151,7 @@ impl<P> Decoding<P> {
         self.description = tracks.iter().find(|track| track.is_video()).cloned().map(Box::new);
         self.outdated = true;
         self.needs_key_frame = true;
+        self.sound_description = tracks.iter().find(|track| !track.is_video()).cloned().map(Box::new);
     }
 
     /// How things are, as a media element would tell.
@@ -165,10 +180,14 @@ impl<P> Decoding<P> {
     pub(super) fn shown_s(&mut self, media_time_s: f64, shown_ms: f64) -> f64 {
         let Some((us, at_ms)) = self.shown else { return media_time_s };
         let given_s = us as f64 / 1e6;
-        if (given_s - media_time_s).abs() < 0.002 {
-            self.screen_ms += (shown_ms - at_ms - self.screen_ms) * SMOOTH;
-        }
-        given_s
+        self.screen_ms += ((shown_ms - at_ms).max(0.0) - self.screen_ms) * SMOOTH;
+        let shown_s = if (given_s - media_time_s).abs() < 1.0 { media_time_s } else { given_s };
+        let line_ms = shown_ms - shown_s * 1e3;
+        let before_ms = self.picture_line_ms.unwrap_or(line_ms);
+        let jumped = (line_ms - before_ms).abs() > 1e3;
+        self.picture_line_ms =
+            Some(if jumped { line_ms } else { before_ms + (line_ms - before_ms) * SMOOTH });
+        shown_s
     }
 
     fn drop_queued(&mut self, frames: usize) {
@@ -202,6 +221,9 @@ impl<P: Clone> Session<P> {
         let ticks_a_second = f64::from(self.play.tracks[track].timescale.max(1));
         let presentation_us = (header.presentation_time_ticks() as f64 * 1e6 / ticks_a_second).round() as i64;
         if !self.play.is_video(track) {
+            if !history {
+                self.on_sound(track, &header, presentation_us, payload);
+            }
             return;
         }
         if self.play.note_picture(track, &header, now_ms)
@@ -245,6 +267,35 @@ impl<P: Clone> Session<P> {
     fn wanted_wait_ms(&self) -> f64 {
         let delay_ms = self.play.decoding.as_ref().map_or(0.0, Decoding::delay_ms);
         if let Target::FixedMs(target_ms) = self.config.target { delay_ms.max(target_ms) } else { delay_ms }
+    }
+
+    /// A packet of live sound came.
+    fn on_sound(&mut self, track: usize, header: &Header, presentation_us: i64, payload: P) {
+        // What is not heard is not decoded.
+        let Some(decoding) = self.play.decoding.as_mut().filter(|_| !self.config.muted && self.wants_play)
+        else {
+            return;
+        };
+        if decoding.sound_failures > MAX_SOUND_FAILURES {
+            return;
+        }
+        if let Some(description) = decoding.sound_description.take() {
+            self.out.push(Command::Configure { track, description });
+        }
+        let payload_offset = header.payload_offset;
+        self.out.push(Command::Decode { track, key_frame: true, presentation_us, payload, payload_offset });
+    }
+
+    /// The sound went on.
+    pub(super) fn on_heard(&mut self, report: &Report) {
+        let now_ms = self.now_ms;
+        let Some(decoding) = self.play.decoding.as_mut() else { return };
+        // Only where the picture waits for something else than the sound, the sound waits for it.
+        let correction = decoding.sound.on_report(report, decoding.picture_line_ms, now_ms);
+        if report.dry {
+            self.counters.sound_gaps = self.counters.sound_gaps.saturating_add(1);
+        }
+        self.out.push(Command::Sound(correction));
     }
 
     /// A key frame came. A decoder that does not keep up goes on from there.
@@ -350,10 +401,12 @@ impl<P: Clone> Session<P> {
             }
             _ => None,
         };
+        let heard = !self.config.muted;
         let due_ms = |us: i64| {
             let presentation_ms = us as f64 / 1e3;
-            let due_ms = decoding.cadence.due_ms(presentation_ms);
-            target_ms.map_or(due_ms, |line_ms| due_ms.max(presentation_ms + line_ms))
+            let mut due_ms = decoding.cadence.due_ms(presentation_ms);
+            due_ms = target_ms.map_or(due_ms, |line_ms| due_ms.max(presentation_ms + line_ms));
+            if heard { decoding.sound.due_ms(presentation_ms, due_ms, now_ms) } else { due_ms }
         };
         let due = decoding.ready_us.iter().take_while(|&&us| due_ms(us) <= now_ms + EARLY_MS).count();
         let next_ms = decoding.ready_us.get(due).map(|&us| due_ms(us) - now_ms);
@@ -402,6 +455,15 @@ impl<P: Clone> Session<P> {
             retryable: true,
         }));
         if track > 0 {
+            // The picture goes on. The next packet may be whole.
+            if let Some(track) = self.play.tracks.get(track).cloned()
+                && let Some(decoding) = self.decoding()
+            {
+                decoding.sound_failures += 1;
+                if decoding.sound_failures <= MAX_SOUND_FAILURES {
+                    decoding.sound_description = Some(Box::new(track));
+                }
+            }
             return;
         }
         self.decoder_trouble(&reason, now_ms);

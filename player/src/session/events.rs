@@ -5,6 +5,7 @@ use sightline_wire::{Header, Track};
 use crate::append::{Failure, Operation};
 use crate::json::{Object, number_text};
 use crate::latency::{SoundClock, Target};
+use crate::sound;
 use crate::stats::Stats;
 
 /// What a session is made for.
@@ -144,6 +145,8 @@ pub enum Event<P> {
         /// The browser's words.
         reason: String,
     },
+    /// Decoded sound is being played, or ran dry.
+    Heard(sound::Report),
     /// The time asked for by [`Command::WakeIn`] is over.
     Woken,
     /// A picture was put on the screen.
@@ -253,6 +256,8 @@ pub enum Command<P> {
     Show(i64),
     /// Let go of all decoded pictures that are older than this presentation time, in microseconds.
     Discard(i64),
+    /// How decoded sound goes on.
+    Sound(sound::Correction),
     /// Tell [`Event::Woken`] in so many milliseconds, in place of what was asked for before.
     WakeIn(f64),
     /// Set `currentTime`, in seconds.

@@ -408,6 +408,7 @@ impl<P: Clone> Session<P> {
             Event::DecoderFailed { generation, track, reason } if generation == self.play.generation => {
                 self.on_decoder_failed(track, reason);
             }
+            Event::Heard(report) => self.on_heard(&report),
             Event::Woken => self.show_due(),
             Event::FrameShown { media_time_s, shown_ms } => self.on_frame_shown(media_time_s, shown_ms),
             Event::SeekToLive => self.seek_to_live(),
