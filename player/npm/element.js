@@ -232,7 +232,7 @@ export class SightlinePlayer extends HTMLElement {
   /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
    *  while the context rests so does the picture: not before it is known to run. It stays with the <video> for good. */
   #route() {
-    if (this.#lead || !this.#heard) return;
+    if (this.#lead || !this.#heard || this.#decoding) return;
     if (!this.#context) {
       this.#context = new AudioContext();
       this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();

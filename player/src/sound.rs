@@ -33,6 +33,9 @@ const BEND_AT_MS: f64 = 20.0;
 /// Reports come some fifteen a second. Without one for so long there is no sound, in milliseconds.
 const STALE_MS: f64 = 400.0;
 
+/// So many reports are looked at together.
+const REPORTS: usize = 8;
+
 /// Pictures never wait longer than this for sound, in milliseconds.
 const MAX_HOLD_MS: f64 = 500.0;
 
@@ -64,6 +67,9 @@ pub struct Sync {
     margin_ms: f64,
     /// What was heard last, and when that was reported.
     line: Option<(f64, f64)>,
+    /// The line with nothing ahead, of the last reports: packets come in other steps than reports.
+    bare_lines_ms: [f64; REPORTS],
+    reports: usize,
 }
 
 impl Sync {
@@ -75,11 +81,18 @@ impl Sync {
             self.margin_ms = (self.margin_ms + MARGIN_STEP_MS).min(MAX_MARGIN_MS);
         }
         let needed_ms = SAFE_MS + self.margin_ms;
-        let earliest_ms = report.line_ms - report.ahead_ms + needed_ms;
+        if self.line.is_none() {
+            self.reports = 0;
+        }
+        self.bare_lines_ms[self.reports % REPORTS] = report.line_ms - report.ahead_ms;
+        self.reports += 1;
+        let known = &self.bare_lines_ms[..self.reports.min(REPORTS)];
+        let earliest_ms = known.iter().copied().fold(f64::NEG_INFINITY, f64::max) + needed_ms;
         let error_ms =
             report.line_ms - picture_line_ms.map_or(earliest_ms, |line_ms| line_ms.max(earliest_ms));
         let mut correction = Correction { speed: 1.0, skip_ms: 0.0, begin_ms: needed_ms };
         if report.dry {
+            self.reports = 0;
             // What is ahead says nothing, and it begins anew anyway.
         } else if error_ms.abs() > ERROR_MS.1 {
             correction.skip_ms = error_ms;
@@ -95,9 +108,10 @@ impl Sync {
         self.line.filter(|(_, at_ms)| now_ms - at_ms < STALE_MS).map(|(line_ms, _)| line_ms - MAY_TRAIL_MS)
     }
 
-    /// When a picture may be shown that is due at `due_ms` and would be shown at `now_ms` else.
-    pub fn due_ms(&self, presentation_ms: f64, due_ms: f64, now_ms: f64) -> f64 {
-        let line_ms = self.picture_line_ms(now_ms).unwrap_or(f64::NEG_INFINITY);
+    /// When a picture may be given to the screen that is due there at `due_ms`, or now if that is over. It is seen
+    /// `screen_ms` later.
+    pub fn due_ms(&self, presentation_ms: f64, due_ms: f64, screen_ms: f64, now_ms: f64) -> f64 {
+        let line_ms = self.picture_line_ms(now_ms).unwrap_or(f64::NEG_INFINITY) - screen_ms;
         due_ms.max((presentation_ms + line_ms).min(now_ms.max(due_ms) + MAX_HOLD_MS))
     }
 
@@ -203,6 +217,6 @@ mod tests {
         assert_eq!(sync.picture_line_ms(1_500.0), None);
         // A line that cannot be holds a picture for a bounded time.
         sync.on_report(&Report { line_ms: 1e9, ahead_ms: 0.0, dry: true }, None, 2_000.0);
-        assert!(sync.due_ms(0.0, f64::NEG_INFINITY, 2_000.0) <= 2_000.0 + MAX_HOLD_MS);
+        assert!(sync.due_ms(0.0, f64::NEG_INFINITY, 0.0, 2_000.0) <= 2_000.0 + MAX_HOLD_MS);
     }
 }

@@ -406,7 +406,11 @@ impl<P: Clone> Session<P> {
             let presentation_ms = us as f64 / 1e3;
             let mut due_ms = decoding.cadence.due_ms(presentation_ms);
             due_ms = target_ms.map_or(due_ms, |line_ms| due_ms.max(presentation_ms + line_ms));
-            if heard { decoding.sound.due_ms(presentation_ms, due_ms, now_ms) } else { due_ms }
+            if heard {
+                decoding.sound.due_ms(presentation_ms, due_ms, decoding.screen_ms, now_ms)
+            } else {
+                due_ms
+            }
         };
         let due = decoding.ready_us.iter().take_while(|&&us| due_ms(us) <= now_ms + EARLY_MS).count();
         let next_ms = decoding.ready_us.get(due).map(|&us| due_ms(us) - now_ms);
