@@ -17,6 +17,7 @@ sheet.replaceSync(`
 :host([hidden]){display:none}
 video,canvas{position:absolute;inset:0;width:100%;height:100%;object-fit:var(--sightline-fit,contain);background:#000}
 canvas{pointer-events:none;background:none}
+canvas[hidden]{display:none}
 p{position:absolute;inset:0;margin:0;display:grid;place-content:center;text-align:center;padding:1em;color:#d7dde4;
  font:500 clamp(13px,2.2vw,17px)/1.45 system-ui,sans-serif;text-wrap:balance;white-space:pre-line;pointer-events:none;opacity:0;
  visibility:hidden;background:radial-gradient(#0009,#000b);transition:opacity .2s,visibility .2s}
@@ -51,6 +52,7 @@ export class SightlinePlayer extends HTMLElement {
   #state = { state: 'connecting', code: '', reason: '', sinceUs: null };
   #watch = new AbortController();
   #context = null;
+  #decoding = null;
   #lead = 0;
 
   constructor() {
@@ -106,10 +108,10 @@ export class SightlinePlayer extends HTMLElement {
 
   /** The picture on the screen, as a PNG Blob. */
   async snapshot() {
-    const { videoWidth: width, videoHeight: height } = this.#video;
+    const { videoWidth: width, videoHeight: height } = this;
     if (!width) throw new DOMException('There is no picture yet', 'InvalidStateError');
     const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext('2d').drawImage(this.#video, 0, 0);
+    canvas.getContext('2d').drawImage(this.#screen, 0, 0);
     return canvas.convertToBlob({ type: 'image/png' });
   }
 
@@ -119,6 +121,7 @@ export class SightlinePlayer extends HTMLElement {
     this.#watch.abort();
     this.#player?.free();
     this.#player = null;
+    this.#decoding = null;
     this.#context?.suspend();
     this.#hold(false);
     this.#button?.remove();
@@ -139,11 +142,12 @@ export class SightlinePlayer extends HTMLElement {
       return this.#fail('wasm_failed', `the player could not be loaded: ${error.message}`, true);
     }
     if (wanted !== this.#wanted || !this.isConnected) return;
-    if (!/^(mse)?$/.test(this.getAttribute('renderer') ?? '')) this.#fail('unknown_renderer', 'no such renderer: using mse');
+    const decoders = await this.#decoders();
+    if (wanted !== this.#wanted || !this.isConnected) return;
     const src = new URL(this.getAttribute('src') || here, here);
     src.protocol = src.protocol.replace('http', 'ws');
     const autoplay = !/^(off|false|no)$/i.test(this.getAttribute('autoplay') ?? '');
-    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), (type, json) => {
+    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), decoders?.make, !!decoders?.mayGiveWay, (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
     this.#tellRoute();
@@ -161,9 +165,32 @@ export class SightlinePlayer extends HTMLElement {
     hidden();
   }
 
+  /** What makes decoders, where that way to the screen is asked for and there is one. */
+  async #decoders() {
+    const renderer = this.getAttribute('renderer') || 'mse', auto = renderer === 'auto';
+    if (renderer === 'mse') return null;
+    if (!auto && renderer !== 'webcodecs') return this.#fail('unknown_renderer', 'no such renderer: using mse');
+    const none = reason => void this.#tell('rendererchange', { renderer: 'mse', reason });
+    if (!('VideoDecoder' in globalThis)) {
+      return none(isSecureContext ? 'this browser has no WebCodecs' : 'WebCodecs want a page by HTTPS');
+    }
+    try {
+      const { Decoders, inVideo } = await import('./webcodecs.js');
+      // The browser's own controls would be under the canvas.
+      if (auto && this.#video.controls && !inVideo()) return none('the controls are the <video>’s');
+      return { mayGiveWay: auto, make: tell => (this.#decoding = new Decoders(this.#video, tell)) };
+    } catch (error) { return none(error.message); }
+  }
+
+  /** Where the picture is. */
+  get #screen() { return this.#decoding?.canvas ?? this.#video; }
+  get videoWidth() { return this.#decoding?.canvas?.width ?? this.#video.videoWidth; }
+  get videoHeight() { return this.#decoding?.canvas?.height ?? this.#video.videoHeight; }
+
   #notice(type, detail) {
     if (type === 'state') this.#show(detail);
     else if (type === 'hold') this.#hold(detail);
+    else if (type === 'rendererchange') { this.#decoding = null; this.#tell(type, detail); }
     else if (type === 'muted') this.#tell('autoplaymuted');
     else if (type === 'gesture') { this.#askForClick(); this.#tell('gestureneeded'); }
     else this.#tell(type, detail);
@@ -189,14 +216,14 @@ export class SightlinePlayer extends HTMLElement {
 
   /** Keeps the last picture visible while its MediaSource is replaced. */
   #hold(on) {
-    const { videoWidth: width, videoHeight: height } = this.#video;
+    const { videoWidth: width, videoHeight: height } = this;
     if (!on) {
       this.#held?.remove();
       this.#held = null;
     } else if (!this.#held && width) {
       this.#held = Object.assign(document.createElement('canvas'), { width, height });
-      this.#held.getContext('2d').drawImage(this.#video, 0, 0);
-      this.#video.after(this.#held);
+      this.#held.getContext('2d').drawImage(this.#screen, 0, 0);
+      this.#screen.after(this.#held);
     }
   }
 
@@ -205,7 +232,7 @@ export class SightlinePlayer extends HTMLElement {
   /** Lets the sound out by an AudioContext, which wants some 100 ms less of it ahead of time. There is no way back, and
    *  while the context rests so does the picture: not before it is known to run. It stays with the <video> for good. */
   #route() {
-    if (this.#lead || !this.#heard) return;
+    if (this.#lead || !this.#heard || this.#decoding) return;
     if (!this.#context) {
       this.#context = new AudioContext();
       this.#context.onstatechange = () => this.#player && this.#context.state !== 'running' && this.#context.resume();

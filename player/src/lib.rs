@@ -1,10 +1,11 @@
 //! Plays Sightline's streams in a browser, at the live edge.
 //!
 //! The core is pure and compiled for the host too: [`session`] is the whole player as a state machine, and the other
-//! public modules are its parts. Only `transport`, `mse` and `player` touch the browser and exist on wasm32 alone.
+//! public modules are its parts. Only `transport`, `mse`, `webcodecs` and `player` touch the browser and exist on wasm32 alone.
 //! Payload bytes never enter WASM memory: a fragment's `ArrayBuffer` stays an object of the page.
 
 pub mod append;
+pub mod cadence;
 pub mod clock;
 pub mod json;
 pub mod latency;
@@ -12,6 +13,7 @@ pub mod message;
 pub mod reconnect;
 pub mod reorder;
 pub mod session;
+pub mod sound;
 pub mod stats;
 pub mod watchdog;
 
@@ -26,6 +28,8 @@ mod mse;
 mod player;
 #[cfg(target_arch = "wasm32")]
 mod transport;
+#[cfg(target_arch = "wasm32")]
+mod webcodecs;
 
 #[cfg(target_arch = "wasm32")]
 pub use player::Player;

@@ -16,8 +16,9 @@ use web_sys::{HtmlMediaElement, HtmlVideoElement};
 use crate::latency::{SoundClock, Target};
 use crate::mse::{Source, Told, buffered_s, codecs};
 use crate::reorder::Durations;
-use crate::session::{Command, Config, Event, Facts, Session};
+use crate::session::{Command, Config, Event, Facts, Renderer, Session};
 use crate::transport::{Message, Transport};
+use crate::webcodecs::{self, Decoders};
 
 /// Time between two looks, in milliseconds.
 const TICK_MS: i32 = 100;
@@ -72,6 +73,7 @@ struct Shell {
     gone: Cell<bool>,
     transport: RefCell<Option<Transport>>,
     source: RefCell<Option<Source>>,
+    decoders: RefCell<Option<Decoders>>,
     generation: Cell<u32>,
     /// How much earlier than its pictures sound is appended, in seconds.
     sound_lead_s: Cell<f64>,
@@ -95,7 +97,8 @@ struct Callbacks {
 #[wasm_bindgen]
 impl Player {
     /// Plays `stream` of the server at `url` (`wss://host/ws`) in `video`. `target_ms` is NaN for the least latency
-    /// there can be. `listener` is called with each notice's name and JSON.
+    /// there can be. `decoders` makes those of `npm/webcodecs.js`, where that way to the screen is to be taken;
+    /// `may_give_way` if only as long as it is the better one. `listener` is called with each notice's name and JSON.
     #[wasm_bindgen(constructor)]
     pub fn new(
         video: HtmlVideoElement,
@@ -103,6 +106,8 @@ impl Player {
         stream: String,
         autoplay: bool,
         target_ms: f64,
+        decoders: Option<Function>,
+        may_give_way: bool,
         listener: Function,
     ) -> Player {
         let whole_groups = is_firefox(&video);
@@ -114,6 +119,8 @@ impl Player {
             target: target(target_ms),
             sound_clock: sound_clock(&video),
             whole_groups,
+            renderer: if decoders.is_some() { Renderer::WebCodecs } else { Renderer::Mse },
+            may_give_way,
         };
         let shell = Rc::new(Shell {
             durations: whole_groups.then(Cell::default),
@@ -126,10 +133,18 @@ impl Player {
             gone: Cell::new(false),
             transport: RefCell::default(),
             source: RefCell::default(),
+            decoders: RefCell::default(),
             generation: Cell::new(0),
             sound_lead_s: Cell::new(0.0),
             frame_callback: Cell::new(None),
         });
+        if let Some(make) = decoders {
+            let made = Decoders::new(&make, shell.decoders_teller());
+            match made {
+                Ok(decoders) => drop(shell.decoders.replace(Some(decoders))),
+                Err(_) => shell.take(Event::CodecRefused { generation: 0, mime: String::new() }),
+            }
+        }
         let weak = Rc::downgrade(&shell);
         let tick = Closure::<dyn FnMut()>::new(move || {
             if let Some(shell) = weak.upgrade() {
@@ -222,6 +237,7 @@ impl Player {
         }
         shell.transport.take();
         shell.source.take();
+        shell.decoders.take();
     }
 }
 
@@ -259,9 +275,12 @@ fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
         let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) else { return };
         let next = again.borrow().as_ref().and_then(|own| shell.frame_video().request_frame(own).ok());
         shell.frame_callback.set(next);
-        // A time far off is one of those browsers that fill it in with something else.
+        // A time far off is one of those browsers that fill it in with something else. Of a track it says a frame more
+        // than there is.
         let expected_ms = metadata.expected_display_time();
-        let shown_ms = if (expected_ms - now).abs() < 100.0 { expected_ms.max(now) } else { now };
+        let by_track = shell.decoders.borrow().is_some();
+        let believed = !by_track && (expected_ms - now).abs() < 100.0;
+        let shown_ms = if believed { expected_ms.max(now) } else { now };
         shell.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
     });
     let function: Function = closure.as_ref().unchecked_ref::<Function>().clone();
@@ -322,7 +341,30 @@ impl Shell {
                     source.add_buffers(&mimes, &tell);
                 }
             }
-            Command::CloseSource => drop(self.source.take()),
+            Command::CloseSource => {
+                self.source.take();
+                self.decoders.take();
+            }
+            Command::OpenDecoders { generation } => {
+                self.generation.set(generation);
+                self.with_decoders(Decoders::open);
+            }
+            Command::Configure { track, description } => {
+                self.with_decoders(|decoders| decoders.configure(track, &description));
+            }
+            Command::Decode { track, key_frame, presentation_us, payload, payload_offset } => {
+                self.with_decoders(|decoders| {
+                    decoders.decode(track, key_frame, presentation_us, &payload, payload_offset);
+                });
+            }
+            Command::Show(us) => {
+                if self.with_decoders(|decoders| decoders.show(us)) == Some(true) {
+                    self.take(Event::FrameShown { media_time_s: us as f64 / 1e6, shown_ms: now_ms() });
+                }
+            }
+            Command::Discard(us) => drop(self.with_decoders(|decoders| decoders.discard(us))),
+            Command::Sound(correction) => drop(self.with_decoders(|decoders| decoders.sound(correction))),
+            Command::WakeIn(ms) => drop(self.with_decoders(|decoders| decoders.wake_in(ms))),
             Command::Operate { track, operation } => {
                 let result = match &*self.source.borrow() {
                     Some(source) => source.operate(track, operation, self.sound_lead_s.get()),
@@ -344,6 +386,26 @@ impl Shell {
                 let (name, json) = notice.write();
                 let _ = self.listener.call2(&JsValue::NULL, &name.into(), &json.into());
             }
+        }
+    }
+
+    fn with_decoders<T>(&self, call: impl FnOnce(&Decoders) -> T) -> Option<T> {
+        self.decoders.borrow().as_ref().map(call)
+    }
+
+    fn decoders_teller(self: &Rc<Self>) -> impl Fn(webcodecs::Told) + Clone + 'static {
+        let weak = Rc::downgrade(self);
+        move |told| {
+            let Some(shell) = weak.upgrade() else { return };
+            let generation = shell.generation.get();
+            shell.take(match told {
+                webcodecs::Told::Decoded(presentation_us) => Event::Decoded { generation, presentation_us },
+                webcodecs::Told::Failed(track, reason) => Event::DecoderFailed { generation, track, reason },
+                webcodecs::Told::Refused(mime) => Event::CodecRefused { generation, mime },
+                webcodecs::Told::Heard(report) => Event::Heard(report),
+                webcodecs::Told::SoundRefused => Event::PlayRejected,
+                webcodecs::Told::Woken => Event::Woken,
+            });
         }
     }
 

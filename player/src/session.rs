@@ -6,13 +6,14 @@
 //! Invariant: every event is either of the present connection and MediaSource or ignored, and whatever happens, a
 //! later `Tick` leads back to a connection, a subscription and a picture, unless a fatal error was told.
 
+mod decode;
 mod events;
 mod play;
 mod server;
 
 use sightline_wire::{ClientMessage, VERSIONS};
 
-pub use events::{Command, Config, Event, Facts, Notice, Problem, State};
+pub use events::{Command, Config, Event, Facts, Notice, Problem, Renderer, State};
 
 use crate::clock::ServerClock;
 use crate::latency::{SoundClock, Target};
@@ -98,7 +99,7 @@ impl<P: Clone> Session<P> {
     /// A session that waits for [`Event::Started`].
     pub fn new(config: Config) -> Self {
         Self {
-            play: Playback::new(config.target, config.sound_clock),
+            play: Playback::new(config.target, config.sound_clock).by(config.renderer),
             wants_play: config.autoplay,
             config,
             out: Vec::new(),

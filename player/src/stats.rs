@@ -85,6 +85,12 @@ pub struct Counters {
     pub reconnects: u32,
     /// Frames the server left out because this viewer was too slow.
     pub server_dropped_frames: u32,
+    /// Times a decoder of WebCodecs did not keep up, and was taken on to a key frame.
+    pub lags: u32,
+    /// Times decoded sound ran dry.
+    pub sound_gaps: u32,
+    /// Times a decoder of WebCodecs failed.
+    pub decoder_errors: u32,
     /// Messages that were not understood.
     pub bad_messages: u32,
     /// Times a SourceBuffer was full.
@@ -94,6 +100,8 @@ pub struct Counters {
 /// What `getStats()` returns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
+    /// The way to the screen: `mse` or `webcodecs`.
+    pub renderer: &'static str,
     /// `connecting`, `live`, `offline` or `error`.
     pub state: &'static str,
     /// Capture to screen, the last two seconds' median, in milliseconds.
@@ -146,6 +154,7 @@ impl Stats {
         let count = |value: u32| i64::from(value);
         let c = &self.counters;
         Object::new()
+            .str("renderer", self.renderer)
             .str("state", self.state)
             .num("latencyMs", self.latency_ms)
             .num("latencyP95Ms", self.latency_p95_ms)
@@ -176,6 +185,9 @@ impl Stats {
             .int("rebuilds", count(c.rebuilds))
             .int("reconnects", count(c.reconnects))
             .int("serverDroppedFrames", count(c.server_dropped_frames))
+            .int("decoderLags", count(c.lags))
+            .int("soundGaps", count(c.sound_gaps))
+            .int("decoderErrors", count(c.decoder_errors))
             .int("badMessages", count(c.bad_messages))
             .int("quotaExceeded", count(c.quota_exceeded))
             .finish()

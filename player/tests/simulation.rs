@@ -6,7 +6,7 @@
 
 use sightline_player::append::{Failure, Operation};
 use sightline_player::latency::{SoundClock, Target};
-use sightline_player::session::{Command, Config, Event, Facts, Session};
+use sightline_player::session::{Command, Config, Event, Facts, Renderer, Session};
 use sightline_wire::{Header, Kind, Media, ServerMessage, Track};
 
 const FRAME_MS: f64 = 40.0;
@@ -97,6 +97,8 @@ impl Simulation {
             target: Target::Auto,
             sound_clock: SoundClock::Samples,
             whole_groups: false,
+            renderer: Renderer::Mse,
+            may_give_way: false,
         };
         Self {
             world,
@@ -262,6 +264,7 @@ impl Simulation {
             Command::Play => browser.playing = true,
             Command::Pause => browser.playing = false,
             Command::Mute | Command::Notify(_) => {}
+            _ => unreachable!("commands for decoders"),
         }
     }
 

@@ -1,5 +1,6 @@
-// Runs in each page before its own scripts. Finds every <video> and <canvas>, also inside shadow roots, and reads the clock
-// that camera/camera.py paints from each picture the moment it is shown. `__glass.summary()` gives what was seen.
+// Runs in each page before its own scripts. Finds every <video>, also inside shadow roots, and reads the clock that
+// camera/camera.py paints from each picture the moment it is shown. A decoded picture that is drawn on a canvas counts for
+// the <video> beside it, or where there is none for the canvas. `__glass.summary()` gives what was seen.
 (() => {
   const PATTERN = [1, 0, 1, 1, 0, 0, 1, 0];
   const SQUARES = 40;
@@ -7,13 +8,14 @@
   const canvas = new OffscreenCanvas(SQUARES, 1);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const watched = new Map();
+  const draw = CanvasRenderingContext2D.prototype.drawImage;
 
   // The painted clock in ms mod 2^32, or null where there is none.
-  const read = video => {
-    const width = video.videoWidth ?? video.width;
+  const read = screen => {
+    const width = screen.videoWidth ?? screen.width;
     if (!width) return null;
     const unit = width / 640;
-    context.drawImage(video, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
+    draw.call(context, screen, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
     const { data } = context.getImageData(0, 0, SQUARES, 1);
     const bit = i => (data[i * 4] > 128 ? 1 : 0);
     if (PATTERN.some((expected, i) => bit(i) !== expected)) return null;
@@ -24,9 +26,10 @@
 
   const fresh = () => ({ frames: 0, unreadable: 0, backwards: 0, first: null, last: null, clock: null, samples: [] });
 
-  const note = (video, state) => {
+  const note = (screen, state) => {
     const now = Date.now();
-    const clock = read(video);
+    const clock = read(screen);
+    state.screen = screen;
     if (clock === null) { state.unreadable++; return; }
     if (clock === state.clock) return;
     if (state.clock !== null && clock < state.clock) state.backwards++;
@@ -42,18 +45,23 @@
 
   const watch = video => {
     watched.set(video, fresh());
-    // A canvas tells nobody that it was drawn on: it is looked at whenever the page is.
     const next = video.requestVideoFrameCallback ? shown => video.requestVideoFrameCallback(shown) : shown => video.isConnected && requestAnimationFrame(shown);
     const shown = () => { note(video, watched.get(video)); next(shown); };
     next(shown);
   };
 
-  // The last picture of a <video> that is held on a canvas is no picture of its own.
-  const moves = ([{ tagName }, { frames }]) => tagName === 'VIDEO' || frames > 1;
+  CanvasRenderingContext2D.prototype.drawImage = function (source, ...rest) {
+    draw.call(this, source, ...rest);
+    if (!globalThis.VideoFrame || !(source instanceof VideoFrame)) return;
+    const beside = [...this.canvas.getRootNode().querySelectorAll('video')];
+    const counts = beside.length ? beside[0] : this.canvas;
+    if (!watched.has(counts)) counts === this.canvas ? watched.set(counts, fresh()) : watch(counts);
+    note(this.canvas, watched.get(counts));
+  };
 
   const find = root => {
     for (const element of root.querySelectorAll('*')) {
-      if (['VIDEO', 'CANVAS'].includes(element.tagName) && !watched.has(element)) watch(element);
+      if (element.tagName === 'VIDEO' && !watched.has(element)) watch(element);
       if (element.shadowRoot) find(element.shadowRoot);
     }
   };
@@ -78,19 +86,20 @@
       for (const state of watched.values()) state.samples = [];
       return seen;
     },
-    // What each <video>, and each <canvas> on which pictures move, showed, in the order in which they appeared. Times in ms.
+    // What each <video>, or <canvas> without one, showed, in the order in which they appeared. Times in ms.
     summary() {
-      return [...watched].filter(([video]) => video.isConnected).filter(moves).map(([video, state]) => {
+      return [...watched].filter(([video]) => video.isConnected).map(([video, state]) => {
         const quality = video.getVideoPlaybackQuality?.() ?? { droppedVideoFrames: 0, totalVideoFrames: state.frames };
+        const { screen = video, ...seen } = state;
         return {
-          ...state,
+          ...seen,
           first: state.first === null ? null : state.first - performance.timeOrigin,
           since_last: state.last === null ? null : Date.now() - state.last,
           longest_gap: state.samples.reduce((longest, [, , gap]) => Math.max(longest, gap), 0),
           dropped: quality.droppedVideoFrames,
           decoded: quality.totalVideoFrames,
-          width: video.videoWidth ?? video.width,
-          height: video.videoHeight ?? video.height,
+          width: screen.videoWidth ?? screen.width,
+          height: screen.videoHeight ?? screen.height,
         };
       });
     },

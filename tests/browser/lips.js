@@ -10,6 +10,14 @@
     return node;
   };
 
+  // What the player decodes by itself comes out of no element: the node that it connects to the loudspeaker last.
+  let played = null;
+  const connect = AudioNode.prototype.connect;
+  AudioNode.prototype.connect = function (to, ...rest) {
+    if (to === this.context.destination) played = this;
+    return connect.call(this, to, ...rest);
+  };
+
   // Finds the first loud sample behind half a second without one, and tells its time by the context's clock.
   const FINDER = `registerProcessor('finder', class extends AudioWorkletProcessor {
     constructor() { super(); this.loud = 0; }
@@ -40,7 +48,7 @@
   window.__lips = {
     pairs,
     async start(video) {
-      let node = routes.get(video);
+      let node = routes.get(video) ?? played;
       if (!node) {
         // Firefox plays by itself: what it plays is listened to on the way of the context, which it puts in its place.
         const context = new AudioContext();

@@ -22,6 +22,8 @@ pub mod flv;
 pub mod http;
 pub mod judge;
 pub mod lossy;
+pub mod meddler;
+
 pub mod peer;
 pub mod process;
 pub mod proxy;

@@ -1,10 +1,11 @@
 //! What goes into a session and what comes out of it.
 
-use sightline_wire::Header;
+use sightline_wire::{Header, Track};
 
 use crate::append::{Failure, Operation};
 use crate::json::{Object, number_text};
 use crate::latency::{SoundClock, Target};
+use crate::sound;
 use crate::stats::Stats;
 
 /// What a session is made for.
@@ -24,6 +25,30 @@ pub struct Config {
     pub sound_clock: SoundClock,
     /// A group of B-frames has to be appended whole: see [`crate::reorder`].
     pub whole_groups: bool,
+    /// The way to the screen to begin with.
+    pub renderer: Renderer,
+    /// Another one may be taken where it does not play smoothly. Where it cannot play, another one is taken in any case.
+    pub may_give_way: bool,
+}
+
+/// A way to the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renderer {
+    /// Media Source Extensions: the browser keeps a buffer and plays it by its own clock.
+    #[default]
+    Mse,
+    /// WebCodecs: each picture is decoded at once, and shown when we say.
+    WebCodecs,
+}
+
+impl Renderer {
+    /// Its name, as in the element's attribute.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mse => "mse",
+            Self::WebCodecs => "webcodecs",
+        }
+    }
 }
 
 /// What happened. `P` is a payload: opaque to the session.
@@ -104,6 +129,26 @@ pub enum Event<P> {
         /// `currentTime` in seconds.
         position_s: f64,
     },
+    /// A decoder gave a picture out. It is kept until [`Command::Show`] or [`Command::Discard`].
+    Decoded {
+        /// Which decoders, as in [`Command::OpenDecoders`].
+        generation: u32,
+        /// Its presentation time, in microseconds.
+        presentation_us: i64,
+    },
+    /// A decoder failed, and is closed.
+    DecoderFailed {
+        /// Which decoders.
+        generation: u32,
+        /// Whose, counted from 0.
+        track: usize,
+        /// The browser's words.
+        reason: String,
+    },
+    /// Decoded sound is being played, or ran dry.
+    Heard(sound::Report),
+    /// The time asked for by [`Command::WakeIn`] is over.
+    Woken,
     /// A picture was put on the screen.
     FrameShown {
         /// Its presentation time, in seconds.
@@ -182,6 +227,39 @@ pub enum Command<P> {
         /// What.
         operation: Operation<P>,
     },
+    /// Make ready for decoders, in place of those before. What is on the screen stays there.
+    OpenDecoders {
+        /// Names them in events.
+        generation: u32,
+    },
+    /// Give a track a decoder, or configure the one it has anew: what was decoded before comes out first.
+    Configure {
+        /// Which, counted from 0: pictures first.
+        track: usize,
+        /// What it decodes.
+        description: Box<Track>,
+    },
+    /// Decode a frame.
+    Decode {
+        /// Whose.
+        track: usize,
+        /// Decoding can begin here.
+        key_frame: bool,
+        /// Its presentation time, in microseconds.
+        presentation_us: i64,
+        /// The media segment it is in.
+        payload: P,
+        /// Where in it the frame's own bytes begin.
+        payload_offset: u32,
+    },
+    /// Show a decoded picture, by its presentation time in microseconds, and let go of all that are older.
+    Show(i64),
+    /// Let go of all decoded pictures that are older than this presentation time, in microseconds.
+    Discard(i64),
+    /// How decoded sound goes on.
+    Sound(sound::Correction),
+    /// Tell [`Event::Woken`] in so many milliseconds, in place of what was asked for before.
+    WakeIn(f64),
     /// Set `currentTime`, in seconds.
     Seek(f64),
     /// Set `playbackRate`.
@@ -209,6 +287,8 @@ pub enum Notice {
     Error(Problem),
     /// The last picture should stay visible while a new MediaSource is being built (true), or no longer (false).
     Hold(bool),
+    /// The picture takes another way to the screen from now on, and why.
+    Renderer(Renderer, String),
     /// The page may not play sound by itself: it plays without.
     Muted,
     /// The page may not play by itself at all: a click is needed.
@@ -264,6 +344,10 @@ impl Notice {
                     .bool("fatal", *fatal)
                     .bool("retryable", *retryable)
                     .finish(),
+            ),
+            Self::Renderer(renderer, reason) => (
+                "rendererchange",
+                Object::new().str("renderer", renderer.name()).str("reason", reason).finish(),
             ),
             Self::Hold(on) => ("hold", if *on { "true" } else { "false" }.into()),
             Self::Muted => ("muted", "null".into()),

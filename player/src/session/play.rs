@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use sightline_wire::{Header, Track};
 
-use super::{Command, Event, Facts, Notice, Problem, Session};
+use super::decode::Decoding;
+use super::{Command, Event, Facts, Notice, Problem, Renderer, Session};
 use crate::append::{Failure, History, Queue, Verdict};
 use crate::clock::ServerClock;
 use crate::latency::{Action, Controller, SoundClock, Target};
@@ -56,13 +57,15 @@ pub(super) struct Playback<P> {
     pub(super) reorder: Reorder<P>,
     pub(super) bits: Window,
     pub(super) ticked_ms: f64,
+    /// The way to the screen by decoders, where that is taken. Queues are empty then.
+    pub(super) decoding: Option<Decoding<P>>,
     generation: u32,
     source_open: bool,
     buffers_added: bool,
     epoch: u32,
-    tracks: Vec<Track>,
+    pub(super) tracks: Vec<Track>,
     catch_up_sequence: Option<u32>,
-    history_whole: bool,
+    pub(super) history_whole: bool,
     history: History,
     phase: Phase,
     newest_s: Option<f64>,
@@ -96,6 +99,7 @@ impl<P: Clone> Playback<P> {
             reorder: Reorder::default(),
             bits: Window::default(),
             ticked_ms: 0.0,
+            decoding: None,
             generation: 0,
             source_open: false,
             buffers_added: false,
@@ -124,6 +128,11 @@ impl<P: Clone> Playback<P> {
             gaps: Window::default(),
             stats_in_ms: STATS_EVERY_MS,
         }
+    }
+
+    /// The same by this way to the screen.
+    pub(super) fn by(self, renderer: Renderer) -> Self {
+        Self { decoding: (renderer == Renderer::WebCodecs).then(Decoding::default), ..self }
     }
 
     pub(super) fn is_placed(&self) -> bool {
@@ -157,6 +166,9 @@ impl<P: Clone> Playback<P> {
     /// Whether the `SourceBuffer`s that are there can take these tracks. From one coding to another a browser makes a new
     /// decoder: Firefox shows black meanwhile, so that is done behind the picture that is held.
     pub(super) fn fits(&self, tracks: &[Track]) -> bool {
+        if self.decoding.is_some() {
+            return true; // the last picture stays where it is
+        }
         let coding = |track: &Track| track.codec.as_bytes().first_chunk::<4>().copied();
         self.tracks.len() == tracks.len()
             && self.tracks.iter().zip(tracks).all(|(old, new)| coding(old) == coding(new))
@@ -174,6 +186,46 @@ impl<P: Clone> Playback<P> {
         self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
     }
 
+    /// A media segment arrived. Whether it is history.
+    pub(super) fn note_arrival(&mut self, header: &Header, now_ms: f64) -> bool {
+        let history = self.is_history(header.sequence);
+        self.history_whole |= !history || Some(header.sequence) == self.catch_up_sequence;
+        self.arrived_ms = now_ms;
+        history
+    }
+
+    /// It is a picture. Whether the timeline jumped before it.
+    pub(super) fn note_picture(&mut self, track: usize, header: &Header, now_ms: f64) -> bool {
+        let timescale = f64::from(self.tracks[track].timescale.max(1));
+        let presentation_s = header.presentation_time_ticks() as f64 / timescale;
+        let gap = self.newest_s.is_some_and(|newest_s| (presentation_s - newest_s).abs() > GAP_S);
+        if gap {
+            self.controller.on_gap();
+            self.pictures.clear();
+        }
+        self.newest_s =
+            Some(self.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        self.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
+        if self.pictures.len() == MAX_PICTURES {
+            self.pictures.pop_front();
+        }
+        self.pictures.push_back(Picture {
+            presentation_s,
+            capture_us: header.capture_time_us,
+            arrival_ms: now_ms,
+        });
+        gap
+    }
+
+    /// The first picture is on its way to the screen. Whether it really is the first.
+    pub(super) fn begin(&mut self) -> bool {
+        let first = self.phase == Phase::Filling;
+        if first {
+            self.phase = Phase::Placed;
+        }
+        first
+    }
+
     /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
     pub(super) fn on_tracks<Q>(
         &mut self,
@@ -183,6 +235,15 @@ impl<P: Clone> Playback<P> {
     ) -> Option<Command<Q>> {
         self.epoch = epoch;
         self.reorder.clear();
+        if let Some(decoding) = &mut self.decoding {
+            decoding.on_tracks(&tracks);
+            if !std::mem::replace(&mut self.buffers_added, true) {
+                self.catch_up_sequence = catch_up_sequence;
+                self.history_whole = catch_up_sequence.is_none();
+            }
+            self.tracks = tracks;
+            return None;
+        }
         if self.buffers_added {
             for (queue, (old, new)) in self.queues.iter_mut().zip(self.tracks.iter().zip(&tracks)) {
                 if old.codec != new.codec {
@@ -215,6 +276,7 @@ impl<P: Clone> Playback<P> {
         self.controller.restart();
         self.bits = old.bits;
         self.ticked_ms = old.ticked_ms;
+        self.decoding = old.decoding.map(Decoding::renewed);
         self.generation = old.generation.wrapping_add(1); // what is still on its way does not count
         self.watchdog = old.watchdog;
         self.watchdog.on_rebuilt();
@@ -233,11 +295,13 @@ impl<P: Clone> Playback<P> {
                 sightline_wire::Media::Audio { .. } => None,
             })
             .unwrap_or_default();
+        let renderer = if self.decoding.is_some() { Renderer::WebCodecs } else { Renderer::Mse };
         Stats {
+            renderer: renderer.name(),
             latency_ms: self.latency.percentile(0.5),
             latency_p95_ms: self.latency.percentile(0.95),
             player_latency_ms: self.wait.percentile(0.5),
-            margin_ms: self.controller.margin_ms(),
+            margin_ms: self.decoding.as_ref().map_or_else(|| self.controller.margin_ms(), Decoding::delay_ms),
             behind_ms: self.controller.behind_ms(clock.offset_ms()),
             rate: self.controller.rate(),
             round_trip_ms: clock.round_trip_ms(),
@@ -252,7 +316,8 @@ impl<P: Clone> Playback<P> {
             width,
             height,
             epoch: self.epoch,
-            waiting_bytes: self.queues.iter().map(Queue::waiting_bytes).sum(),
+            waiting_bytes: self.queues.iter().map(Queue::waiting_bytes).sum::<usize>()
+                + self.decoding.as_ref().map_or(0, Decoding::queued_bytes),
             ..Stats::default()
         }
     }
@@ -264,7 +329,8 @@ impl<P: Clone> Session<P> {
         if self.play.is_playing() {
             self.notify(Notice::Hold(true));
         }
-        if self.play.source_open || self.play.has_media() {
+        // What decoders have shown stays on the screen.
+        if (self.play.source_open || self.play.has_media()) && self.play.decoding.is_none() {
             self.out.push(Command::CloseSource);
         }
         self.play.forget();
@@ -273,7 +339,12 @@ impl<P: Clone> Session<P> {
     pub(super) fn open_source(&mut self) {
         self.play.generation = self.play.generation.wrapping_add(1);
         self.play.source_open = false;
-        self.out.push(Command::OpenSource { generation: self.play.generation });
+        let generation = self.play.generation;
+        self.out.push(if self.play.decoding.is_some() {
+            Command::OpenDecoders { generation }
+        } else {
+            Command::OpenSource { generation }
+        });
     }
 
     pub(super) fn on_media_event(&mut self, event: Event<P>) {
@@ -296,6 +367,9 @@ impl<P: Clone> Session<P> {
                 self.rebuild(&reason, 0.5);
             }
             Event::CodecRefused { generation, mime } if generation == self.play.generation => {
+                if self.play.decoding.is_some() {
+                    return self.fall_back("this browser has no decoder for it in WebCodecs");
+                }
                 // Searching a `str` brings 5 KB of searcher with it.
                 let has = |code: &[u8]| mime.as_bytes().windows(4).any(|window| window == code);
                 let name = if has(b"hvc1") || has(b"hev1") { "H.265" } else { &mime };
@@ -326,6 +400,16 @@ impl<P: Clone> Session<P> {
                     None => {}
                 }
             }
+            Event::Decoded { generation, presentation_us } if generation == self.play.generation => {
+                self.on_decoded(presentation_us);
+            }
+            // A picture of decoders that are not there any more.
+            Event::Decoded { presentation_us, .. } => self.out.push(Command::Discard(presentation_us + 1)),
+            Event::DecoderFailed { generation, track, reason } if generation == self.play.generation => {
+                self.on_decoder_failed(track, reason);
+            }
+            Event::Heard(report) => self.on_heard(&report),
+            Event::Woken => self.show_due(),
             Event::FrameShown { media_time_s, shown_ms } => self.on_frame_shown(media_time_s, shown_ms),
             Event::SeekToLive => self.seek_to_live(),
             _ => {}
@@ -351,9 +435,7 @@ impl<P: Clone> Session<P> {
         let play = &mut self.play;
         let timescale = f64::from(play.tracks[track].timescale.max(1));
         let presentation_s = header.presentation_time_ticks() as f64 / timescale;
-        let history = play.is_history(header.sequence);
-        play.history_whole |= !history || Some(header.sequence) == play.catch_up_sequence;
-        play.arrived_ms = now_ms;
+        let history = play.note_arrival(header, now_ms);
         if !play.tracks[track].is_video() {
             if !history {
                 let duration_s = f64::from(header.duration_ticks) / timescale;
@@ -361,23 +443,8 @@ impl<P: Clone> Session<P> {
             }
             return;
         }
-        let gap = play.newest_s.is_some_and(|newest_s| (presentation_s - newest_s).abs() > GAP_S);
-        if gap {
-            play.controller.on_gap();
-            play.pictures.clear();
-        }
-        play.newest_s =
-            Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        play.note_picture(track, header, now_ms);
         play.history.on_video(presentation_s, header.key_frame);
-        play.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
-        if play.pictures.len() == MAX_PICTURES {
-            play.pictures.pop_front();
-        }
-        play.pictures.push_back(Picture {
-            presentation_s,
-            capture_us: header.capture_time_us,
-            arrival_ms: now_ms,
-        });
         if !history {
             play.controller.on_video(presentation_s, header.capture_time_us, now_ms);
         }
@@ -389,7 +456,11 @@ impl<P: Clone> Session<P> {
     /// Chooses where play begins: once, at the newest picture, when everything up to it is appended.
     fn place(&mut self) {
         let play = &mut self.play;
-        if play.phase != Phase::Filling || !play.history_whole || play.newest_s > play.appended_s {
+        if play.decoding.is_some()
+            || play.phase != Phase::Filling
+            || !play.history_whole
+            || play.newest_s > play.appended_s
+        {
             return;
         }
         // Before all init segments are taken there is nothing to seek in: Firefox then begins at the oldest picture.
@@ -405,7 +476,7 @@ impl<P: Clone> Session<P> {
     }
 
     pub(super) fn seek_to_live(&mut self) {
-        if !self.play.is_placed() {
+        if self.show_newest() || !self.play.is_placed() {
             return;
         }
         let Some(newest_s) = self.play.appended_s else { return };
@@ -438,6 +509,9 @@ impl<P: Clone> Session<P> {
     }
 
     fn steer(&mut self, position_s: Option<f64>) {
+        if self.play.decoding.is_some() {
+            return; // there is no playhead
+        }
         let offset_ms = self.clock.offset_ms();
         let Some(position_s) = position_s else { return self.play.controller.on_moved() };
         self.play.controller.on_position(position_s, self.now_ms);
@@ -457,6 +531,10 @@ impl<P: Clone> Session<P> {
     fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64) {
         self.on_first_picture();
         let play = &mut self.play;
+        let media_time_s = match &mut play.decoding {
+            Some(decoding) => decoding.shown_s(media_time_s, shown_ms),
+            None => media_time_s,
+        };
         play.shown_s = Some(media_time_s);
         if let Some(last_ms) = play.shown_ms.replace(shown_ms) {
             play.gaps.push(shown_ms - last_ms, self.now_ms);

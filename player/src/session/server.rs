@@ -91,6 +91,9 @@ impl<P: Clone> Session<P> {
         let Some(track) = self.play.track_of(header.track) else { return };
         self.play.bits.push(bytes as f64 * 8.0, self.now_ms);
         let fragment = Fragment { header: *header, payload, bytes };
+        if self.play.decoding.is_some() {
+            return self.on_unit(track, fragment);
+        }
         let is_picture = header.kind == Kind::Media && self.play.is_video(track);
         let ready = if self.config.whole_groups && is_picture {
             self.play.reorder.push(fragment)

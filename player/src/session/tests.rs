@@ -13,6 +13,8 @@ fn session() -> Session<u32> {
         target: Target::Auto,
         sound_clock: SoundClock::Samples,
         whole_groups: false,
+        renderer: Renderer::Mse,
+        may_give_way: false,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here runs but from a tick, so a page that sleeps is not looked after and not misjudged either.
 
+use super::super::decode::Decoding;
 use super::super::{Facts, Link, Notice, Session};
 use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
 use crate::watchdog::{Look, STALL_MS, Step};
@@ -22,6 +23,7 @@ impl<P: Clone> Session<P> {
     pub(in super::super) fn watch(&mut self, facts: Facts, random: f64) {
         let now_ms = self.now_ms;
         let play = &mut self.play;
+        let facts = play.decoding.as_ref().map_or(facts, Decoding::facts);
         if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
             play.history_whole = true;
         }
@@ -43,6 +45,7 @@ impl<P: Clone> Session<P> {
             self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
         }
         self.place();
+        self.show_due();
         if self.play.is_playing() {
             let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
             self.steer(position_s);
@@ -110,6 +113,9 @@ impl<P: Clone> Session<P> {
             Some(Step::SeekToLive) => {
                 "the picture stood still: jumped".clone_into(&mut self.last_trouble);
                 self.seek_to_live();
+            }
+            Some(Step::Rebuild) if self.play.decoding.is_some() => {
+                self.decoder_trouble("the picture stood still", self.now_ms);
             }
             Some(Step::Rebuild) => self.rebuild("the picture stood still", random),
             Some(Step::Reconnect) => self.lost("the picture stood still", random),

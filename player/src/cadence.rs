@@ -1,0 +1,93 @@
+//! PURE: when a decoded picture is shown: at once while pictures come evenly, and under jitter with the least delay that
+//! keeps them even.
+//!
+//! Two times are compared, both in milliseconds: when a picture is ready, by the page's clock, and when it was taken, by
+//! its presentation time. Their difference is the picture's **transit**. The smallest one of the last seconds is the
+//! **base**; what a picture is above it, it is late. A picture is due at presentation time + base + delay.
+//!
+//! The delay is what all but a few pictures need, since a hiccup of the machine is no jitter. After a hiccup it is what
+//! that one needed, and goes back within half a second: pictures follow each other a little faster, and none is left out.
+//!
+//! Invariant: no delay without lateness that can be seen, none above [`MAX_DELAY_MS`], and memory is bounded.
+
+use std::collections::VecDeque;
+
+use crate::within;
+
+/// Lateness that nobody sees, in milliseconds: half of what a screen takes to show a picture.
+const UNSEEN_MS: f64 = 8.0;
+
+/// How far back is looked, in milliseconds, and how many pictures at most.
+const WINDOW_MS: f64 = 4_000.0;
+const MAX_PICTURES: usize = 256;
+
+/// The share of pictures that may be late.
+const MAY_BE_LATE: f64 = 0.04;
+
+/// Pictures are never held back longer than this for being even, in milliseconds.
+pub const MAX_DELAY_MS: f64 = 400.0;
+
+/// How fast the delay goes back to what is needed: by a factor of e in this time, in milliseconds.
+const DECAY_MS: f64 = 400.0;
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at_ms: f64,
+    transit_ms: f64,
+}
+
+/// Decides when pictures are shown.
+#[derive(Debug, Default)]
+pub struct Cadence {
+    seen: VecDeque<Seen>,
+    base_ms: f64,
+    delay_ms: f64,
+}
+
+impl Cadence {
+    /// A live picture is ready, or was in time but kept back on purpose until now.
+    pub fn on_picture(&mut self, presentation_ms: f64, ready_ms: f64) {
+        let passed_ms = self.seen.back().map_or(0.0, |last| within(ready_ms - last.at_ms, 0.0, DECAY_MS));
+        if self.seen.len() == MAX_PICTURES {
+            self.seen.pop_front();
+        }
+        let transit_ms = ready_ms - presentation_ms;
+        self.seen.push_back(Seen { at_ms: ready_ms, transit_ms });
+        while self.seen.front().is_some_and(|seen| ready_ms - seen.at_ms > WINDOW_MS) {
+            self.seen.pop_front();
+        }
+        self.base_ms = self.seen.iter().map(|seen| seen.transit_ms).fold(f64::INFINITY, f64::min);
+        let needed_ms = self.lateness_ms(MAY_BE_LATE) - UNSEEN_MS;
+        let above_ms = (self.delay_ms - needed_ms).max(0.0) * (1.0 - passed_ms / DECAY_MS);
+        let late_ms = transit_ms - self.base_ms - UNSEEN_MS;
+        let most_ms = self.lateness_ms(0.0) - UNSEEN_MS;
+        let wanted_ms = (needed_ms + above_ms).max(late_ms).min(most_ms);
+        self.delay_ms = within(wanted_ms, 0.0, MAX_DELAY_MS);
+    }
+
+    /// What a share `above` of the pictures is later than.
+    fn lateness_ms(&self, above: f64) -> f64 {
+        let mut transits: Vec<f64> = self.seen.iter().map(|seen| seen.transit_ms).collect();
+        let Some(last) = transits.len().checked_sub(1) else { return 0.0 };
+        let index = (last as f64 * (1.0 - above)).round() as usize;
+        *transits.select_nth_unstable_by(index, f64::total_cmp).1 - self.base_ms
+    }
+
+    /// When to show a picture; in the past for: at once.
+    pub fn due_ms(&self, presentation_ms: f64) -> f64 {
+        if self.delay_ms > 0.0 { presentation_ms + self.base_ms + self.delay_ms } else { f64::NEG_INFINITY }
+    }
+
+    /// How long pictures are held back, in milliseconds.
+    pub fn delay_ms(&self) -> f64 {
+        self.delay_ms
+    }
+
+    /// The timeline jumped, or what was measured does not hold any more.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests;
