@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use crate::within;
+use crate::{nth_smallest, within};
 
 /// Lateness that nobody sees, in milliseconds: half of what a screen takes to show a picture.
 const UNSEEN_MS: f64 = 8.0;
@@ -70,7 +70,7 @@ impl Cadence {
         let mut transits: Vec<f64> = self.seen.iter().map(|seen| seen.transit_ms).collect();
         let Some(last) = transits.len().checked_sub(1) else { return 0.0 };
         let index = (last as f64 * (1.0 - above)).round() as usize;
-        *transits.select_nth_unstable_by(index, f64::total_cmp).1 - self.base_ms
+        nth_smallest(&mut transits, index).unwrap_or(self.base_ms) - self.base_ms
     }
 
     /// When to show a picture; in the past for: at once.
