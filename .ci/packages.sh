@@ -10,6 +10,7 @@ WANTED=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-tools glib-networking          # the last one is its TLS
   nginx-light libnginx-mod-rtmp stunnel4                         # RTMP's other ends; the tests start them, see below
+  pulseaudio pulseaudio-utils                                    # a sound card for `make bench`; each run has one of its own
   fonts-dejavu-core
   binaryen                                                       # .ci/shrink.sh: a smaller player
 )

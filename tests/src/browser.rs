@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::speaker::Speaker;
 use crate::stats::Percentiles;
 use crate::wait;
 
@@ -90,6 +91,15 @@ pub struct Browser {
 impl Browser {
     /// Starts one without windows.
     pub fn launch(engine: Engine) -> Result<Self> {
+        Self::launch_with(engine, json!({}))
+    }
+
+    /// Starts one whose sound is heard on `speaker`.
+    pub fn launch_heard(engine: Engine, speaker: &Speaker) -> Result<Self> {
+        Self::launch_with(engine, json!({ "speaker": speaker.address() }))
+    }
+
+    fn launch_with(engine: Engine, mut options: Value) -> Result<Self> {
         let folder = crate::file("browser");
         ensure!(
             folder.join("node_modules/puppeteer-core").exists(),
@@ -124,7 +134,9 @@ impl Browser {
         });
         let commands = Mutex::new(driver.stdin.take());
         let browser = Self { engine, driver, commands, answers, next: AtomicU64::new(1) };
-        browser.command(json!({ "cmd": "launch", "engine": engine.name() }))?;
+        options["cmd"] = "launch".into();
+        options["engine"] = engine.name().into();
+        browser.command(options)?;
         Ok(browser)
     }
 

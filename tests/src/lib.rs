@@ -2,7 +2,7 @@
 //!
 //! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`encoder`] ffmpeg or `GStreamer` that pushes by RTMP,
 //! [`relay`] nginx, [`proxy`] the `sightline` program, [`viewer`] a WebSocket client, [`browser`] Chromium or Firefox, [`judge`]
-//! ffmpeg. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`], [`tags`],
+//! ffmpeg, [`speaker`] `PulseAudio`. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`], [`tags`],
 //! [`rtsp_camera`] and the network [`lossy`].
 //! Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
@@ -31,6 +31,7 @@ pub mod raw;
 pub mod relay;
 pub mod rtsp_camera;
 pub mod serve;
+pub mod speaker;
 pub mod stats;
 pub mod tags;
 pub mod viewer;
