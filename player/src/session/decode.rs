@@ -1,4 +1,4 @@
-//! The way to the screen by decoders (WebCodecs): which frame is decoded when, and which picture is shown when.
+//! The way to the screen by decoders (`WebCodecs`): which frame is decoded when, and which picture is shown when.
 //!
 //! History is decoded as fast as it can be, and only its newest picture is shown. From then on each frame goes to the
 //! decoder the moment it comes, and `cadence` says when its picture is shown. Sound is in `decode/sound.rs`.
@@ -315,7 +315,7 @@ impl<P: Clone> Session<P> {
         decoding.lags = if now_ms - decoding.lagged_ms > 60_000.0 { 1 } else { decoding.lags + 1 };
         decoding.lagged_ms = now_ms;
         self.counters.lags = self.counters.lags.saturating_add(1);
-        if decoding.lags >= MAX_LAGS && self.config.may_give_way {
+        if decoding.lags >= MAX_LAGS && self.config.renderer == Renderer::Auto {
             self.fall_back("the decoder does not keep up");
         }
     }
@@ -323,8 +323,13 @@ impl<P: Clone> Session<P> {
     /// Gives the decoder what it may have.
     fn feed(&mut self) {
         let Some(decoding) = self.play.decoding.as_mut() else { return };
-        while decoding.submitted.len() < MAX_IN_DECODER
-            && (decoding.ready_us.len() < MAX_READY || !decoding.caught_up)
+        let most = match decoding.ready_us.len() {
+            _ if !decoding.caught_up => MAX_IN_DECODER,
+            // One more than it has brings out what it keeps back.
+            0 => MAX_READY.max(decoding.submitted.len() + 1).min(MAX_IN_DECODER),
+            ready => MAX_READY.saturating_sub(ready),
+        };
+        while decoding.submitted.len() < most
             && let Some(unit) = decoding.queued.pop_front()
         {
             let Unit { header, presentation_us, payload, bytes, arrival_ms, description } = unit;
@@ -448,13 +453,13 @@ impl<P: Clone> Session<P> {
         true
     }
 
-    pub(super) fn on_decoder_failed(&mut self, track: usize, reason: String) {
+    pub(super) fn on_decoder_failed(&mut self, track: usize, reason: &str) {
         let now_ms = self.now_ms;
         self.counters.decoder_errors = self.counters.decoder_errors.saturating_add(1);
-        self.last_trouble.clone_from(&reason);
+        reason.clone_into(&mut self.last_trouble);
         self.notify(Notice::Error(Problem {
             code: "decoder_failed".into(),
-            message: reason.clone(),
+            message: reason.to_owned(),
             fatal: false,
             retryable: true,
         }));
@@ -470,7 +475,7 @@ impl<P: Clone> Session<P> {
             }
             return;
         }
-        self.decoder_trouble(&reason, now_ms);
+        self.decoder_trouble(reason, now_ms);
     }
 
     /// The decoder gives no pictures. Once may be a broken frame on its way here: the server has it whole. Again, and the

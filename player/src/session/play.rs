@@ -132,7 +132,7 @@ impl<P: Clone> Playback<P> {
 
     /// The same by this way to the screen.
     pub(super) fn by(self, renderer: Renderer) -> Self {
-        Self { decoding: (renderer == Renderer::WebCodecs).then(Decoding::default), ..self }
+        Self { decoding: (renderer != Renderer::Mse).then(Decoding::default), ..self }
     }
 
     pub(super) fn is_placed(&self) -> bool {
@@ -406,7 +406,7 @@ impl<P: Clone> Session<P> {
             // A picture of decoders that are not there any more.
             Event::Decoded { presentation_us, .. } => self.out.push(Command::Discard(presentation_us + 1)),
             Event::DecoderFailed { generation, track, reason } if generation == self.play.generation => {
-                self.on_decoder_failed(track, reason);
+                self.on_decoder_failed(track, &reason);
             }
             Event::Heard(report) => self.on_heard(&report),
             Event::Woken => self.show_due(),
