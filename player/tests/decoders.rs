@@ -332,7 +332,7 @@ fn under_jitter_pictures_come_evenly() {
         let mut off_ms: Vec<f64> =
             simulation.gaps_ms(10_000.0).iter().map(|gap_ms| (gap_ms - FRAME_MS).abs()).collect();
         off_ms.sort_by(f64::total_cmp);
-        assert!(off_ms[off_ms.len() * 9 / 10] < 16.0, "seed {seed}: {}", off_ms[off_ms.len() * 9 / 10]);
+        assert!(off_ms[off_ms.len() * 9 / 10] < 20.0, "seed {seed}: {}", off_ms[off_ms.len() * 9 / 10]);
         let stats = simulation.session.stats();
         assert!(stats.latency_p95_ms.is_some_and(|ms| ms < 100.0), "{stats:?}");
     }
