@@ -37,6 +37,7 @@ struct World {
     /// The chance of a frame to end its decoder.
     fails: f64,
     target: Target,
+    renderer: Renderer,
 }
 
 const CALM: World = World {
@@ -47,6 +48,7 @@ const CALM: World = World {
     decode_ms: 2.0,
     fails: 0.0,
     target: Target::Auto,
+    renderer: Renderer::WebCodecs,
 };
 
 #[derive(Default)]
@@ -88,7 +90,7 @@ impl Simulation {
             target: world.target,
             sound_clock: SoundClock::Samples,
             whole_groups: false,
-            renderer: Renderer::WebCodecs,
+            renderer: world.renderer,
         };
         let mut simulation = Self {
             world,
@@ -354,6 +356,11 @@ fn a_decoder_that_does_not_keep_up_goes_on_at_key_frames_and_stays_close() {
     let stats = simulation.session.stats();
     assert!(stats.counters.lags > 3, "{stats:?}");
     assert!(simulation.behind_ms() < 4_000.0, "{} ms behind", simulation.behind_ms());
+    assert_eq!((simulation.renderer_changes, stats.renderer), (0, "webcodecs"));
+
+    // Where it may, it takes the other way.
+    let simulation = Simulation::run(World { decode_ms: 60.0, renderer: Renderer::Auto, ..CALM }, 1, 60);
+    assert_eq!((simulation.renderer_changes, simulation.session.stats().renderer), (1, "mse"));
 }
 
 #[test]
@@ -372,6 +379,7 @@ fn whatever_goes_wrong_it_ends_live_and_close() {
             fails: 0.000_2,
             decode_ms: 15.0,
             target: Target::FixedMs(300.0),
+            ..CALM
         },
     ];
     for (index, world) in worlds.into_iter().enumerate() {

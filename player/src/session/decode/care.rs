@@ -29,7 +29,11 @@ impl<P: Clone> Session<P> {
     /// The sound went on.
     pub(in super::super) fn on_heard(&mut self, report: &Report) {
         let now_ms = self.now_ms;
-        let Some(decoding) = self.play.decoding.as_mut() else { return };
+        // What is not fed runs dry.
+        let Some(decoding) = self.play.decoding.as_mut().filter(|_| !self.config.muted && self.wants_play)
+        else {
+            return;
+        };
         // Only where the picture waits for something else than the sound, the sound waits for it.
         let correction = decoding.sound.on_report(report, decoding.picture_line_ms, now_ms);
         if report.dry {
