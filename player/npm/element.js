@@ -147,7 +147,7 @@ export class SightlinePlayer extends HTMLElement {
     const src = new URL(this.getAttribute('src') || here, here);
     src.protocol = src.protocol.replace('http', 'ws');
     const autoplay = !/^(off|false|no)$/i.test(this.getAttribute('autoplay') ?? '');
-    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), decoders?.make, !!decoders?.mayGiveWay, (type, json) => {
+    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), decoders?.make, !!decoders?.auto, (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
     this.#tellRoute();
@@ -178,7 +178,7 @@ export class SightlinePlayer extends HTMLElement {
       const { Decoders, inVideo } = await import('./webcodecs.js');
       // The browser's own controls would be under the canvas.
       if (auto && this.#video.controls && !inVideo()) return none('the controls are the <video>’s');
-      return { mayGiveWay: auto, make: tell => (this.#decoding = new Decoders(this.#video, tell)) };
+      return { auto, make: tell => (this.#decoding = new Decoders(this.#video, tell)) };
     } catch (error) { return none(error.message); }
   }
 

@@ -156,7 +156,11 @@ export class Decoders {
   /** Of sound, the last two are samples a second and channels. */
   configure(track, codec, description, width, height) {
     if (track) {
-      const failed = error => { this.#sound.stop(); this.#tell(FAILED, track, error.message); };
+      const failed = error => {
+        this.#sound.stop();
+        this.#tell(error.name === 'NotSupportedError' ? REFUSED : FAILED, track, error.message);
+      };
+      if (!('AudioDecoder' in globalThis)) return failed(new DOMException('no AudioDecoder', 'NotSupportedError'));
       return this.#sound.configure(codec, description, width, height, failed);
     }
     const old = this.#decoder;

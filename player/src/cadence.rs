@@ -14,15 +14,17 @@ use std::collections::VecDeque;
 
 use crate::{nth_smallest, within};
 
-/// Lateness that nobody sees, in milliseconds: half of what a screen takes to show a picture.
-const UNSEEN_MS: f64 = 8.0;
+/// Lateness that is not seen, in milliseconds: one refresh of a screen. Of 25 pictures a second each stays for two of
+/// them or for three in any case.
+const UNSEEN_MS: f64 = 16.0;
 
 /// How far back is looked, in milliseconds, and how many pictures at most.
 const WINDOW_MS: f64 = 4_000.0;
 const MAX_PICTURES: usize = 256;
 
-/// The share of pictures that may be late.
-const MAY_BE_LATE: f64 = 0.04;
+/// The share of pictures that may be late, and so many in any case: a page that starts is late with its first ones.
+const MAY_BE_LATE: f64 = 0.05;
+const MAY_BE_LATE_PICTURES: usize = 3;
 
 /// Pictures are never held back longer than this for being even, in milliseconds.
 pub const MAX_DELAY_MS: f64 = 400.0;
@@ -57,19 +59,19 @@ impl Cadence {
             self.seen.pop_front();
         }
         self.base_ms = self.seen.iter().map(|seen| seen.transit_ms).fold(f64::INFINITY, f64::min);
-        let needed_ms = self.lateness_ms(MAY_BE_LATE) - UNSEEN_MS;
+        let may_be_late = (self.seen.len() as f64 * MAY_BE_LATE) as usize;
+        let needed_ms = self.lateness_ms(may_be_late.max(MAY_BE_LATE_PICTURES)) - UNSEEN_MS;
         let above_ms = (self.delay_ms - needed_ms).max(0.0) * (1.0 - passed_ms / DECAY_MS);
         let late_ms = transit_ms - self.base_ms - UNSEEN_MS;
-        let most_ms = self.lateness_ms(0.0) - UNSEEN_MS;
+        let most_ms = self.lateness_ms(0) - UNSEEN_MS;
         let wanted_ms = (needed_ms + above_ms).max(late_ms).min(most_ms);
         self.delay_ms = within(wanted_ms, 0.0, MAX_DELAY_MS);
     }
 
-    /// What a share `above` of the pictures is later than.
-    fn lateness_ms(&self, above: f64) -> f64 {
+    /// What so many pictures are later than.
+    fn lateness_ms(&self, later: usize) -> f64 {
         let mut transits: Vec<f64> = self.seen.iter().map(|seen| seen.transit_ms).collect();
-        let Some(last) = transits.len().checked_sub(1) else { return 0.0 };
-        let index = (last as f64 * (1.0 - above)).round() as usize;
+        let Some(index) = transits.len().checked_sub(later + 1) else { return 0.0 };
         nth_smallest(&mut transits, index).unwrap_or(self.base_ms) - self.base_ms
     }
 

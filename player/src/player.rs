@@ -98,8 +98,9 @@ struct Callbacks {
 impl Player {
     /// Plays `stream` of the server at `url` (`wss://host/ws`) in `video`. `target_ms` is NaN for the least latency
     /// there can be. `decoders` makes those of `npm/webcodecs.js`, where that way to the screen is to be taken;
-    /// `may_give_way` if only as long as it is the better one. `listener` is called with each notice's name and JSON.
+    /// `auto` if only as long as it plays smoothly. `listener` is called with each notice's name and JSON.
     #[wasm_bindgen(constructor)]
+    #[expect(clippy::too_many_arguments, reason = "one call from JavaScript, by element.js")]
     pub fn new(
         video: HtmlVideoElement,
         url: String,
@@ -107,7 +108,7 @@ impl Player {
         autoplay: bool,
         target_ms: f64,
         decoders: Option<Function>,
-        may_give_way: bool,
+        auto: bool,
         listener: Function,
     ) -> Player {
         let whole_groups = is_firefox(&video);
@@ -119,8 +120,11 @@ impl Player {
             target: target(target_ms),
             sound_clock: sound_clock(&video),
             whole_groups,
-            renderer: if decoders.is_some() { Renderer::WebCodecs } else { Renderer::Mse },
-            may_give_way,
+            renderer: match (decoders.is_some(), auto) {
+                (false, _) => Renderer::Mse,
+                (true, false) => Renderer::WebCodecs,
+                (true, true) => Renderer::Auto,
+            },
         };
         let shell = Rc::new(Shell {
             durations: whole_groups.then(Cell::default),
@@ -275,12 +279,16 @@ fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
         let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) else { return };
         let next = again.borrow().as_ref().and_then(|own| shell.frame_video().request_frame(own).ok());
         shell.frame_callback.set(next);
-        // A time far off is one of those browsers that fill it in with something else. Of a track it says a frame more
-        // than there is.
+        // A time far off is one of those browsers that fill it in with something else. Of a track it is a frame more than
+        // there is.
         let expected_ms = metadata.expected_display_time();
         let by_track = shell.decoders.borrow().is_some();
         let believed = !by_track && (expected_ms - now).abs() < 100.0;
-        let shown_ms = if believed { expected_ms.max(now) } else { now };
+        let shown_ms = match (believed, by_track) {
+            (true, _) => expected_ms.max(now),
+            (false, true) => now_ms(),
+            (false, false) => now,
+        };
         shell.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
     });
     let function: Function = closure.as_ref().unchecked_ref::<Function>().clone();

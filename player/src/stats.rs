@@ -85,11 +85,11 @@ pub struct Counters {
     pub reconnects: u32,
     /// Frames the server left out because this viewer was too slow.
     pub server_dropped_frames: u32,
-    /// Times a decoder of WebCodecs did not keep up, and was taken on to a key frame.
+    /// Times a decoder of `WebCodecs` did not keep up, and was taken on to a key frame.
     pub lags: u32,
     /// Times decoded sound ran dry.
     pub sound_gaps: u32,
-    /// Times a decoder of WebCodecs failed.
+    /// Times a decoder of `WebCodecs` failed.
     pub decoder_errors: u32,
     /// Messages that were not understood.
     pub bad_messages: u32,

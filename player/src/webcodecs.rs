@@ -1,4 +1,4 @@
-//! The decoders of WebCodecs, as `npm/webcodecs.js` binds them: a small module of JavaScript that only pages load that
+//! The decoders of `WebCodecs`, as `npm/webcodecs.js` binds them: a small module of JavaScript that only pages load that
 //! take this way. Here is what passes between the two.
 //!
 //! What is decoded and shown when is the session's matter.

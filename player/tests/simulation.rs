@@ -98,7 +98,6 @@ impl Simulation {
             sound_clock: SoundClock::Samples,
             whole_groups: false,
             renderer: Renderer::Mse,
-            may_give_way: false,
         };
         Self {
             world,

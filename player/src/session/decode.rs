@@ -1,21 +1,23 @@
-//! The way to the screen by decoders (WebCodecs): which frame is decoded when, and which picture is shown when.
+//! The way to the screen by decoders (`WebCodecs`): which frame is decoded when, and which picture is shown when.
 //!
 //! History is decoded as fast as it can be, and only its newest picture is shown. From then on each frame goes to the
-//! decoder the moment it comes, and `cadence` says when its picture is shown. Sound is in `decode/sound.rs`.
+//! decoder the moment it comes, and `cadence` says when its picture is shown. Sound and failures are in `decode/care.rs`.
 //!
 //! Invariant: pictures are shown in the order of their presentation times, each decoded one is shown or discarded, and
 //! what waits is bounded: [`MAX_IN_DECODER`] frames and [`MAX_READY`] pictures with the browser, the rest as bytes here.
+
+mod care;
 
 use std::collections::VecDeque;
 
 use sightline_wire::{Header, Kind, Track};
 
-use super::{Command, Facts, Link, Notice, Problem, Renderer, Session};
+use super::{Command, Facts, Renderer, Session};
 use crate::append::MAX_WAITING_BYTES;
 use crate::cadence::Cadence;
 use crate::latency::Target;
 use crate::reorder::Fragment;
-use crate::sound::{Report, Sync};
+use crate::sound::Sync;
 
 /// Frames a decoder is given at a time. Those of a stream with B-frames keep up to 16 back.
 const MAX_IN_DECODER: usize = 32;
@@ -269,35 +271,6 @@ impl<P: Clone> Session<P> {
         if let Target::FixedMs(target_ms) = self.config.target { delay_ms.max(target_ms) } else { delay_ms }
     }
 
-    /// A packet of live sound came.
-    fn on_sound(&mut self, track: usize, header: &Header, presentation_us: i64, payload: P) {
-        // What is not heard is not decoded.
-        let Some(decoding) = self.play.decoding.as_mut().filter(|_| !self.config.muted && self.wants_play)
-        else {
-            return;
-        };
-        if decoding.sound_failures > MAX_SOUND_FAILURES {
-            return;
-        }
-        if let Some(description) = decoding.sound_description.take() {
-            self.out.push(Command::Configure { track, description });
-        }
-        let payload_offset = header.payload_offset;
-        self.out.push(Command::Decode { track, key_frame: true, presentation_us, payload, payload_offset });
-    }
-
-    /// The sound went on.
-    pub(super) fn on_heard(&mut self, report: &Report) {
-        let now_ms = self.now_ms;
-        let Some(decoding) = self.play.decoding.as_mut() else { return };
-        // Only where the picture waits for something else than the sound, the sound waits for it.
-        let correction = decoding.sound.on_report(report, decoding.picture_line_ms, now_ms);
-        if report.dry {
-            self.counters.sound_gaps = self.counters.sound_gaps.saturating_add(1);
-        }
-        self.out.push(Command::Sound(correction));
-    }
-
     /// A key frame came. A decoder that does not keep up goes on from there.
     fn skip_to_key_frame(&mut self) {
         let (now_ms, wanted_ms) = (self.now_ms, self.wanted_wait_ms());
@@ -315,7 +288,7 @@ impl<P: Clone> Session<P> {
         decoding.lags = if now_ms - decoding.lagged_ms > 60_000.0 { 1 } else { decoding.lags + 1 };
         decoding.lagged_ms = now_ms;
         self.counters.lags = self.counters.lags.saturating_add(1);
-        if decoding.lags >= MAX_LAGS && self.config.may_give_way {
+        if decoding.lags >= MAX_LAGS && self.config.renderer == Renderer::Auto {
             self.fall_back("the decoder does not keep up");
         }
     }
@@ -323,8 +296,13 @@ impl<P: Clone> Session<P> {
     /// Gives the decoder what it may have.
     fn feed(&mut self) {
         let Some(decoding) = self.play.decoding.as_mut() else { return };
-        while decoding.submitted.len() < MAX_IN_DECODER
-            && (decoding.ready_us.len() < MAX_READY || !decoding.caught_up)
+        let most = match decoding.ready_us.len() {
+            _ if !decoding.caught_up => MAX_IN_DECODER,
+            // One more than it has brings out what it keeps back.
+            0 => MAX_READY.max(decoding.submitted.len() + 1).min(MAX_IN_DECODER),
+            ready => MAX_READY.saturating_sub(ready),
+        };
+        while decoding.submitted.len() < most
             && let Some(unit) = decoding.queued.pop_front()
         {
             let Unit { header, presentation_us, payload, bytes, arrival_ms, description } = unit;
@@ -446,69 +424,5 @@ impl<P: Clone> Session<P> {
             self.show(newest_us);
         }
         true
-    }
-
-    pub(super) fn on_decoder_failed(&mut self, track: usize, reason: String) {
-        let now_ms = self.now_ms;
-        self.counters.decoder_errors = self.counters.decoder_errors.saturating_add(1);
-        self.last_trouble.clone_from(&reason);
-        self.notify(Notice::Error(Problem {
-            code: "decoder_failed".into(),
-            message: reason.clone(),
-            fatal: false,
-            retryable: true,
-        }));
-        if track > 0 {
-            // The picture goes on. The next packet may be whole.
-            if let Some(track) = self.play.tracks.get(track).cloned()
-                && let Some(decoding) = self.decoding()
-            {
-                decoding.sound_failures += 1;
-                if decoding.sound_failures <= MAX_SOUND_FAILURES {
-                    decoding.sound_description = Some(Box::new(track));
-                }
-            }
-            return;
-        }
-        self.decoder_trouble(&reason, now_ms);
-    }
-
-    /// The decoder gives no pictures. Once may be a broken frame on its way here: the server has it whole. Again, and the
-    /// camera sent it so: the next key frame ends it. Yet again, and it is the decoder.
-    pub(super) fn decoder_trouble(&mut self, reason: &str, now_ms: f64) {
-        let Some(decoding) = self.decoding() else { return };
-        let rested = now_ms - decoding.failed_ms > REST_MS;
-        decoding.failures = if rested { 1 } else { decoding.failures + 1 };
-        decoding.failed_ms = now_ms;
-        if decoding.failures > MAX_FAILURES {
-            self.fall_back(reason);
-        } else if decoding.failures > 1 {
-            decoding.begin_anew();
-            self.feed();
-        } else if self.link == Link::Up {
-            self.counters.rebuilds = self.counters.rebuilds.saturating_add(1);
-            self.resubscribe();
-        } else {
-            self.hold_and_forget();
-        }
-    }
-
-    /// Takes the way that every browser has.
-    pub(super) fn fall_back(&mut self, reason: &str) {
-        if self.play.is_playing() {
-            self.notify(Notice::Hold(true));
-        }
-        reason.clone_into(&mut self.last_trouble);
-        self.out.push(Command::CloseSource);
-        self.play.decoding = None;
-        self.hold_and_forget();
-        self.notify(Notice::Renderer(Renderer::Mse, reason.to_owned()));
-        if self.link == Link::Up && !self.parked {
-            self.unsubscribe();
-            self.subscribe();
-        }
-        if matches!(self.link, Link::Up | Link::Connecting { .. }) {
-            self.open_source();
-        }
     }
 }

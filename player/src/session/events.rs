@@ -25,10 +25,8 @@ pub struct Config {
     pub sound_clock: SoundClock,
     /// A group of B-frames has to be appended whole: see [`crate::reorder`].
     pub whole_groups: bool,
-    /// The way to the screen to begin with.
+    /// The way to the screen that is wanted. Where it cannot be, another one is taken in any case.
     pub renderer: Renderer,
-    /// Another one may be taken where it does not play smoothly. Where it cannot play, another one is taken in any case.
-    pub may_give_way: bool,
 }
 
 /// A way to the screen.
@@ -37,8 +35,10 @@ pub enum Renderer {
     /// Media Source Extensions: the browser keeps a buffer and plays it by its own clock.
     #[default]
     Mse,
-    /// WebCodecs: each picture is decoded at once, and shown when we say.
+    /// `WebCodecs`: each picture is decoded at once, and shown when we say.
     WebCodecs,
+    /// The same as long as it plays smoothly, else the other one.
+    Auto,
 }
 
 impl Renderer {
@@ -47,6 +47,7 @@ impl Renderer {
         match self {
             Self::Mse => "mse",
             Self::WebCodecs => "webcodecs",
+            Self::Auto => "auto",
         }
     }
 }

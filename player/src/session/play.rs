@@ -1,5 +1,6 @@
 //! The picture: which bytes go to which SourceBuffer, where play begins, and how it is kept at the live edge.
 
+mod arrival;
 mod care;
 
 use std::collections::VecDeque;
@@ -14,7 +15,6 @@ use crate::latency::{Action, Controller, SoundClock, Target};
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
 use crate::watchdog::Watchdog;
-use crate::within;
 
 /// Pictures remembered to find the capture time of the one on the screen.
 const MAX_PICTURES: usize = 512;
@@ -132,7 +132,7 @@ impl<P: Clone> Playback<P> {
 
     /// The same by this way to the screen.
     pub(super) fn by(self, renderer: Renderer) -> Self {
-        Self { decoding: (renderer == Renderer::WebCodecs).then(Decoding::default), ..self }
+        Self { decoding: (renderer != Renderer::Mse).then(Decoding::default), ..self }
     }
 
     pub(super) fn is_placed(&self) -> bool {
@@ -179,51 +179,6 @@ impl<P: Clone> Playback<P> {
         let newest_s = self.appended_s?;
         let begins_s = self.history.begins_s().unwrap_or(newest_s);
         Some((newest_s - self.controller.first_wait_s()).max(begins_s).min(newest_s))
-    }
-
-    fn is_history(&self, sequence: u32) -> bool {
-        // Sequence numbers wrap: the difference tells which comes first.
-        self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
-    }
-
-    /// A media segment arrived. Whether it is history.
-    pub(super) fn note_arrival(&mut self, header: &Header, now_ms: f64) -> bool {
-        let history = self.is_history(header.sequence);
-        self.history_whole |= !history || Some(header.sequence) == self.catch_up_sequence;
-        self.arrived_ms = now_ms;
-        history
-    }
-
-    /// It is a picture. Whether the timeline jumped before it.
-    pub(super) fn note_picture(&mut self, track: usize, header: &Header, now_ms: f64) -> bool {
-        let timescale = f64::from(self.tracks[track].timescale.max(1));
-        let presentation_s = header.presentation_time_ticks() as f64 / timescale;
-        let gap = self.newest_s.is_some_and(|newest_s| (presentation_s - newest_s).abs() > GAP_S);
-        if gap {
-            self.controller.on_gap();
-            self.pictures.clear();
-        }
-        self.newest_s =
-            Some(self.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
-        self.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
-        if self.pictures.len() == MAX_PICTURES {
-            self.pictures.pop_front();
-        }
-        self.pictures.push_back(Picture {
-            presentation_s,
-            capture_us: header.capture_time_us,
-            arrival_ms: now_ms,
-        });
-        gap
-    }
-
-    /// The first picture is on its way to the screen. Whether it really is the first.
-    pub(super) fn begin(&mut self) -> bool {
-        let first = self.phase == Phase::Filling;
-        if first {
-            self.phase = Phase::Placed;
-        }
-        first
     }
 
     /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
@@ -406,7 +361,7 @@ impl<P: Clone> Session<P> {
             // A picture of decoders that are not there any more.
             Event::Decoded { presentation_us, .. } => self.out.push(Command::Discard(presentation_us + 1)),
             Event::DecoderFailed { generation, track, reason } if generation == self.play.generation => {
-                self.on_decoder_failed(track, reason);
+                self.on_decoder_failed(track, &reason);
             }
             Event::Heard(report) => self.on_heard(&report),
             Event::Woken => self.show_due(),

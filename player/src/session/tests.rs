@@ -14,7 +14,6 @@ fn session() -> Session<u32> {
         sound_clock: SoundClock::Samples,
         whole_groups: false,
         renderer: Renderer::Mse,
-        may_give_way: false,
     })
 }
 
