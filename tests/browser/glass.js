@@ -5,6 +5,9 @@
   const PATTERN = [1, 0, 1, 1, 0, 0, 1, 0];
   const SQUARES = 40;
   const KEEP = 20_000;
+  // Firefox leaves pictures out of its video frame callbacks, and calls back up to a frame of the screen before or behind the
+  // moment from which on a picture is drawn. There the picture is looked at whenever the screen is.
+  const CALLS_BACK = !('mozHasAudio' in HTMLMediaElement.prototype);
   const canvas = new OffscreenCanvas(SQUARES, 1);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const watched = new Map();
@@ -45,9 +48,14 @@
 
   const watch = video => {
     watched.set(video, fresh());
-    const next = video.requestVideoFrameCallback ? shown => video.requestVideoFrameCallback(shown) : shown => video.isConnected && requestAnimationFrame(shown);
-    const shown = () => { note(video, watched.get(video)); next(shown); };
-    next(shown);
+    const calls = CALLS_BACK && video.requestVideoFrameCallback;
+    const next = () => (calls ? video.requestVideoFrameCallback(shown) : requestAnimationFrame(shown));
+    const shown = () => {
+      // Before its first picture there is nothing to look at.
+      if (calls || video.readyState >= 2) note(video, watched.get(video));
+      next();
+    };
+    next();
   };
 
   CanvasRenderingContext2D.prototype.drawImage = function (source, ...rest) {

@@ -24,7 +24,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     let sends = Sends { fps: FPS, gop: GOP, alternate: Some((SLOW_FPS, EACH_S)), ..Sends::default() };
     let camera = Camera::start(sends)?;
     let proxy = Proxy::for_camera(&camera)?;
-    for engine in options.engines(&Engine::THREE) {
+    for engine in options.engines(&Engine::ALL) {
         let browser = Browser::launch(engine)?;
         let page = browser.open(&proxy.url("/embed/cam"))?;
         page.wait_for_pictures(1, 2)?;
