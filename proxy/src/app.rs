@@ -91,7 +91,7 @@ impl App {
             Auth::On => Policy::ThisMachine,
             Auth::Off => Policy::Off,
         };
-        let server = http::Server { hub, metrics: metrics.clone(), policy, shutdown };
+        let server = http::Server { hub, metrics: metrics.clone(), crowds: Arc::default(), policy, shutdown };
         let mut serving = tokio::spawn(server.serve(self.listener));
         tokio::select! {
             () = stop => {}

@@ -2,4 +2,7 @@
 //!
 //! What belongs here: one module a protocol. Nothing here knows where a stream comes from.
 
+pub mod crowd;
+mod session;
+mod socket;
 pub mod ws;

@@ -4,25 +4,25 @@
 
 mod api;
 mod assets;
+mod door;
 mod ops;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Query, Request, State, WebSocketUpgrade},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::get,
     serve::ListenerExt as _,
 };
-use serde::Deserialize;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     auth::{Action, Asker, Policy},
-    egress::ws,
+    egress::{crowd::Crowds, ws::Viewer},
     hub::Hub,
     metrics::Metrics,
 };
@@ -37,6 +37,8 @@ pub struct Server {
     pub hub: Arc<Hub>,
     /// Where to count.
     pub metrics: Arc<Metrics>,
+    /// Who writes to many viewers.
+    pub crowds: Arc<Crowds<Viewer>>,
     /// Who may do what.
     pub policy: Policy,
     /// Becomes true when the server stops.
@@ -63,7 +65,7 @@ impl Server {
 
     fn router(self) -> Router {
         Router::new()
-            .route("/ws", get(websocket))
+            .route("/ws", get(door::websocket))
             .route("/api/v1/streams", get(api::streams))
             .route("/api/v1/streams/{name}", get(api::stream))
             .route("/api/v1/openapi.json", get(api::openapi))
@@ -104,30 +106,4 @@ async fn guard(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    stream: Option<String>,
-}
-
-async fn websocket(
-    State(server): State<Server>,
-    Query(wanted): Query<Wanted>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
-) -> Response {
-    let Ok(upgrade) = upgrade else {
-        let message = "this address speaks WebSocket; open it with a WebSocket client, or see / for pictures";
-        let mut response = api::error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message);
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        return response;
-    };
-    let service = ws::Service { hub: server.hub, metrics: server.metrics, shutdown: server.shutdown };
-    let (message_len, buffer_len) = ws::READ_LIMITS;
-    upgrade
-        .max_message_size(message_len)
-        .max_frame_size(message_len)
-        .read_buffer_size(buffer_len)
-        .on_upgrade(move |socket| ws::serve(socket, service, wanted.stream))
-        .into_response()
 }

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::{
-    ring::{Fragment, Ring},
-    stream::{Epoch, Fault, Leading, State, Stream},
+    fragment::Fragment,
+    ring::Ring,
+    status::{Fault, State},
+    stream::{Epoch, Leading, Stream},
 };
 use crate::media::Track;
 
@@ -34,7 +34,6 @@ pub enum Item {
 #[derive(Debug)]
 pub struct Cursor {
     stream: Arc<Stream>,
-    waker: Arc<Notify>,
     version: Option<u64>,
     epoch: Option<u32>,
     position: u64,
@@ -48,14 +47,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Begins to watch `stream`. `waker` is told whenever there may be something; it may be shared by all
-    /// the cursors of one viewer.
-    pub fn new(stream: Arc<Stream>, waker: Arc<Notify>) -> Self {
-        stream.join(waker.clone());
-        waker.notify_one();
+    /// Begins to watch `stream`. When there may be something is told by [`Stream::listen`]'s waker.
+    pub fn new(stream: Arc<Stream>) -> Self {
+        stream.join();
         Self {
             stream,
-            waker,
             version: None,
             epoch: None,
             position: 0,
@@ -86,7 +82,7 @@ impl Cursor {
     }
 }
 
-/// What comes next, as far as it is there already: `None` is not the end, but a pause until the waker is told.
+/// What comes next, as far as it is there already: `None` is not the end, but a pause until a waker is told.
 impl Iterator for Cursor {
     type Item = Item;
 
@@ -144,7 +140,7 @@ impl Iterator for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        self.stream.leave(&self.waker);
+        self.stream.leave();
     }
 }
 
@@ -192,7 +188,7 @@ mod tests {
                     key_frame: i % gop == 0,
                     data: Bytes::from_static(b"picture"),
                 };
-                self.publisher.frame(&frame, self.start + Duration::from_millis(i as u64 * 40));
+                self.publisher.frame(frame, self.start + Duration::from_millis(i as u64 * 40));
             }
             self.sent += count;
         }
@@ -209,12 +205,12 @@ mod tests {
                     key_frame: keys.contains(shown),
                     data: Bytes::from_static(b"picture"),
                 };
-                self.publisher.frame(&frame, self.start + Duration::from_millis(i as u64 * 40));
+                self.publisher.frame(frame, self.start + Duration::from_millis(i as u64 * 40));
             }
         }
 
         fn watch(&self) -> Cursor {
-            Cursor::new(self.stream.clone(), Arc::new(Notify::new()))
+            Cursor::new(self.stream.clone())
         }
     }
 
@@ -339,7 +335,7 @@ mod tests {
         let fault = Fault { code: "stalled", reason: "no picture for 4 s".into() };
         camera.stream.set_state(State::Offline, Some(fault.clone()));
         assert!(matches!(cursor.next(), Some(Item::State(State::Offline, _, Some(f))) if f == fault));
-        assert_eq!(letters(&mut Cursor::new(camera.stream, Arc::new(Notify::new()))), "S");
+        assert_eq!(letters(&mut Cursor::new(camera.stream)), "S");
     }
 
     #[test]
@@ -349,6 +345,5 @@ mod tests {
         assert_eq!(camera.stream.status().viewers, 1);
         drop(cursor);
         assert_eq!(camera.stream.status().viewers, 0);
-        assert!(camera.stream.lock().wakers.is_empty());
     }
 }

@@ -2,11 +2,13 @@
 //! viewers read through a [`Cursor`].
 //!
 //! What belongs here: who is live, what the last seconds were, who watches. What does not: any protocol's name, any
-//! socket. Invariant: a frame is muxed once, in `stream`, and from then on is one immutable byte string.
+//! socket. Invariant: a frame is muxed once, in `stream`, and from then on is immutable; its bytes are never copied.
 
 mod cursor;
+mod fragment;
 mod meter;
 mod ring;
+mod status;
 mod stream;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,9 +16,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::config::StreamName;
 
 pub use cursor::{Cursor, Item};
-pub use ring::Fragment;
+pub use fragment::Fragment;
+pub use status::{Counts, Fault, Origin, State, Status, Warning};
 pub(crate) use stream::unix_time_us;
-pub use stream::{Counts, Epoch, Fault, Origin, Publisher, State, Status, Stream, Warning};
+pub use stream::{Epoch, Publisher, Stream};
 
 /// Every stream of this proxy, by name. The set is fixed at start.
 #[derive(Debug, Default)]

@@ -3,32 +3,14 @@
 //! PURE. Positions count every fragment ever pushed; a fragment keeps its position while it is held. Invariant: what is
 //! held from [`Ring::newest_key`] on is complete, so that decoding can begin there.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
-use sightline_wire::Header;
-
-/// One frame as every viewer gets it.
-#[derive(Clone, Debug)]
-pub struct Fragment {
-    /// What the message's header says.
-    pub header: Header,
-    /// The whole binary message: header, `moof`, `mdat`.
-    pub message: Bytes,
-    /// Presentation time on the stream's timeline, in microseconds.
-    pub pts_us: i64,
-    /// How many frames of video the stream had before this fragment.
-    pub video_number: u64,
-    /// Whether it is a frame of video.
-    pub video: bool,
-    /// When its last packet came in.
-    pub received: Instant,
-}
+use super::fragment::Fragment;
 
 /// How much a ring holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Bytes of messages.
+    /// Bytes of fragments.
     pub(super) bytes: usize,
     /// Microseconds between the oldest fragment and the newest.
     pub(super) span_us: i64,
@@ -67,7 +49,7 @@ impl Ring {
             self.newest_key = Some(self.end());
         }
         let now_us = fragment.pts_us;
-        self.bytes += fragment.message.len();
+        self.bytes += fragment.len();
         self.fragments.push_back(fragment);
         while let Some(oldest) = self.fragments.front() {
             let age_us = now_us.saturating_sub(oldest.pts_us);
@@ -82,7 +64,7 @@ impl Ring {
 
     fn pop(&mut self) {
         if let Some(fragment) = self.fragments.pop_front() {
-            self.bytes -= fragment.message.len();
+            self.bytes -= fragment.len();
             if self.newest_key == Some(self.first) {
                 self.newest_key = None;
             }
@@ -126,33 +108,34 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
     use proptest::prelude::*;
+    use sightline_wire::{Header, Kind};
+
+    use super::*;
+
+    /// What a small frame has in front of its own bytes.
+    const HEAD: usize = 4 + 44 + 112;
 
     fn fragment(pts_us: i64, key_frame: bool, video: bool, len: usize) -> Arc<Fragment> {
-        let mut header = Header::init(1, 1, 0);
-        header.key_frame = key_frame;
-        Arc::new(Fragment {
-            header,
-            message: vec![0; len].into(),
-            pts_us,
-            video_number: 0,
-            video,
-            received: Instant::now(),
-        })
+        let header = Header { kind: Kind::Media, key_frame, ..Header::init(1, 1, 0) };
+        let fragment = Fragment::new(header, 0, vec![0; len - HEAD].into(), pts_us, Instant::now());
+        assert_eq!(fragment.len(), len);
+        Arc::new(fragment.of_video(video, 0))
     }
 
     #[test]
     fn the_current_gop_is_held_whole_and_older_ones_for_two_seconds() {
         let mut ring = Ring::new(Limits::default());
         for i in 0..500 {
-            ring.push(fragment(i * 40_000, i % 250 == 0, true, 100));
+            ring.push(fragment(i * 40_000, i % 250 == 0, true, 200));
         }
         assert_eq!(ring.newest_key(), Some(250));
         assert_eq!(ring.first, 250, "the group before is older than two seconds");
         assert_eq!(ring.end(), 500);
         for i in 500..520 {
-            ring.push(fragment(i * 40_000, i % 250 == 0, true, 100));
+            ring.push(fragment(i * 40_000, i % 250 == 0, true, 200));
         }
         assert_eq!(ring.newest_key(), Some(500));
         assert_eq!(ring.first, 519 - 50);
@@ -160,19 +143,19 @@ mod tests {
 
     #[test]
     fn a_gop_past_the_limits_is_let_go_and_has_no_key_frame() {
-        let mut ring = Ring::new(Limits { bytes: 1_000, span_us: i64::MAX });
+        let mut ring = Ring::new(Limits { bytes: 2_000, span_us: i64::MAX });
         for i in 0..20 {
-            ring.push(fragment(i * 40_000, i == 0, true, 100));
+            ring.push(fragment(i * 40_000, i == 0, true, 200));
         }
-        assert_eq!((ring.newest_key(), ring.bytes), (None, 1_000));
+        assert_eq!((ring.newest_key(), ring.bytes), (None, 2_000));
     }
 
     #[test]
     fn clearing_keeps_positions_going() {
         let mut ring = Ring::new(Limits::default());
-        ring.push(fragment(0, true, true, 1));
+        ring.push(fragment(0, true, true, 300));
         ring.clear();
-        ring.push(fragment(1, true, true, 1));
+        ring.push(fragment(1, true, true, 300));
         assert_eq!((ring.newest_key(), ring.end()), (Some(1), 2));
         assert!(ring.get(0).is_none());
     }
@@ -180,7 +163,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_camera_makes_it_grow_past_its_limits(
-            frames in proptest::collection::vec((0i64..3_000_000, any::<bool>(), any::<bool>(), 1usize..5_000), 1..300)
+            frames in proptest::collection::vec((0i64..3_000_000, any::<bool>(), any::<bool>(), 300usize..5_000), 1..300)
         ) {
             let limits = Limits { bytes: 20_000, span_us: 10_000_000 };
             let (mut ring, mut now) = (Ring::new(limits), 0);
@@ -188,7 +171,7 @@ mod tests {
                 now += step;
                 ring.push(fragment(now, key, video, len));
                 prop_assert!(ring.bytes <= limits.bytes);
-                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|f| f.message.len()).sum::<usize>());
+                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|f| f.len()).sum::<usize>());
                 let span = ring.fragments.front().map_or(0, |f| now - f.pts_us);
                 prop_assert!(span <= limits.span_us);
                 if let Some(key) = ring.newest_key() {

@@ -5,27 +5,24 @@
 //! complete; after a loss nothing is passed on until the next key frame.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use sightline_wire::{HEADER_LEN, Header, Kind};
+use sightline_wire::{Header, Kind, frame_head};
 use tokio::sync::{Notify, watch};
 
 use super::{
+    fragment::Fragment,
     meter::Meter,
-    ring::{Fragment, Limits, Ring},
+    ring::{Limits, Ring},
+    status::{Counts, Fault, Origin, State, Status, Warning},
 };
 use crate::{
     config::StreamName,
     media::{Frame, Track, time},
-    mux::{
-        fragment::{self, Sample},
-        init,
-        timeline::Timeline,
-    },
+    mux::{fragment, init, timeline::Timeline},
 };
 
 /// The largest access unit that is passed on, in bytes.
@@ -72,63 +69,6 @@ pub(super) struct Shared {
     warnings: Vec<Warning>,
 }
 
-/// Who sends the pictures, where they come to us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Where from.
-    pub address: SocketAddr,
-    /// What it calls itself.
-    pub encoder: Option<String>,
-    /// Since when, in microseconds since 1970.
-    pub since_time_us: i64,
-}
-
-/// Something an operator should see to, though pictures come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// For programs; one stream has at most one of each.
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-}
-
-/// Whether a stream gives pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Nobody watches, so nothing is fetched.
-    Idle,
-    /// The camera is being asked.
-    Connecting,
-    /// Pictures come.
-    Live,
-    /// No pictures come; it will be tried again.
-    Offline,
-}
-
-impl State {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::Connecting, Self::Live, Self::Offline];
-
-    /// As the API and the metrics spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Connecting => "connecting",
-            Self::Live => "live",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-/// Why a stream gives no pictures.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// For programs: `unauthorized`, `not_found`, `stalled` …
-    pub code: &'static str,
-    /// For people.
-    pub reason: String,
-}
-
 /// A span of a stream with one set of tracks.
 #[derive(Debug)]
 pub struct Epoch {
@@ -136,7 +76,7 @@ pub struct Epoch {
     pub number: u32,
     /// Its tracks; their order is their index.
     pub tracks: Vec<Track>,
-    /// For each track, the whole binary message with its init segment.
+    /// For each track, the binary message with its init segment, as a whole WebSocket frame.
     pub inits: Vec<Bytes>,
 }
 
@@ -160,56 +100,6 @@ impl Leading {
         }
         refers_back
     }
-}
-
-/// What happened since the stream was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames of video passed on.
-    pub frames: u64,
-    /// Bytes of media passed on.
-    pub bytes: u64,
-    /// Frames not passed on: after a loss, before the first key frame, such as refer to what was before it, or too large.
-    pub frames_discarded: u64,
-    /// Frames that viewers were too slow for, over all viewers.
-    pub frames_dropped: u64,
-    /// Packets that the camera sent and that did not come.
-    pub packets_lost: u64,
-    /// Times the camera's clock jumped.
-    pub clock_jumps: u64,
-    /// Attempts to reach the camera that failed, and sessions that ended.
-    pub failures: u64,
-}
-
-/// All there is to tell about a stream.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Whether it gives pictures.
-    pub state: State,
-    /// Since when, in microseconds since 1970.
-    pub since_time_us: i64,
-    /// The last thing that went wrong, if it is still so.
-    pub fault: Option<Fault>,
-    /// How many watch.
-    pub viewers: usize,
-    /// The tracks of the current epoch.
-    pub tracks: Vec<Track>,
-    /// Video, over the last seconds.
-    pub bits_per_second: u64,
-    /// Video, over the last seconds.
-    pub frames_per_second: f64,
-    /// Between the last two key frames.
-    pub key_frame_interval_ms: Option<u32>,
-    /// Bytes held for viewers who join or lag.
-    pub ring_bytes: usize,
-    /// Who publishes, where that is not a camera we asked.
-    pub origin: Option<Origin>,
-    /// How the camera's packets come, while there is a session that we asked for: `tcp`, `tls` or `udp`.
-    pub transport: Option<&'static str>,
-    /// What is not as it should be.
-    pub warnings: Vec<Warning>,
-    /// Totals.
-    pub counts: Counts,
 }
 
 impl Stream {
@@ -255,14 +145,22 @@ impl Stream {
         self.viewers.subscribe()
     }
 
-    pub(super) fn join(&self, waker: Arc<Notify>) {
-        self.lock().wakers.push(waker);
+    pub(super) fn join(&self) {
         self.viewers.send_modify(|n| *n += 1);
     }
 
-    pub(super) fn leave(&self, waker: &Arc<Notify>) {
-        self.lock().wakers.retain(|w| !Arc::ptr_eq(w, waker));
+    pub(super) fn leave(&self) {
         self.viewers.send_modify(|n| *n = n.saturating_sub(1));
+    }
+
+    /// From now on `waker` is told whenever a cursor may have something. Many cursors may share one.
+    pub fn listen(&self, waker: Arc<Notify>) {
+        self.lock().wakers.push(waker);
+    }
+
+    /// Takes [`Stream::listen`] back.
+    pub fn ignore(&self, waker: &Arc<Notify>) {
+        self.lock().wakers.retain(|w| !Arc::ptr_eq(w, waker));
     }
 
     /// Says that the camera is being asked, that nobody needs it, or what is wrong with it.
@@ -369,9 +267,10 @@ impl Publisher {
         let number = shared.last_epoch + 1;
         let mut inits = Vec::with_capacity(tracks.len());
         for (index, track) in tracks.iter().enumerate() {
-            let mut message = Header::init(self.stream.number, number, index as u8).encode().to_vec();
-            message.append(&mut init::segment(track)?);
-            inits.push(Bytes::from(message));
+            let header = Header::init(self.stream.number, number, index as u8).encode();
+            let segment = init::segment(track)?;
+            let (frame, frame_len) = frame_head(header.len() + segment.len());
+            inits.push(Bytes::from([&frame[..frame_len], &header[..], &segment[..]].concat()));
         }
         // A session's times count from one moment: a change of tracks in its middle goes on with the same timelines.
         let free_us = now_us.max(shared.end_us);
@@ -392,7 +291,7 @@ impl Publisher {
 
     /// Passes a frame on, whose last packet came in at `received`. False if it was left out: after a loss, before the
     /// first key frame, or because it is too large.
-    pub fn frame(&self, frame: &Frame, received: Instant) -> bool {
+    pub fn frame(&self, frame: Frame, received: Instant) -> bool {
         let received_us = self.stream.elapsed_us(received);
         let mut guard = self.stream.lock();
         let shared = &mut *guard;
@@ -414,7 +313,7 @@ impl Publisher {
             return false;
         }
         let begins = std::mem::replace(&mut shared.awaiting_key_frame, false) && video;
-        let place = timeline.place(frame, received_us);
+        let place = timeline.place(&frame, received_us);
         shared.counts.clock_jumps += u64::from(place.jumped);
         if video && shared.leading.refers_back(place.presentation_time_ticks(), begins) {
             shared.counts.frames_discarded += 1;
@@ -433,32 +332,17 @@ impl Publisher {
             capture_time_us: frame.capture_time_us,
             payload_offset: fragment::OVERHEAD as u32,
         };
-        let sample = Sample {
-            sequence: shared.sequence,
-            decode_time_ticks: place.decode_time_ticks,
-            composition_offset_ticks: place.composition_offset_ticks,
-            declared_duration_ticks: place.declared_duration_ticks,
-            key_frame: frame.key_frame,
-        };
-        // The one allocation and the one copy of a frame's bytes on their way through.
-        let mut message = Vec::with_capacity(HEADER_LEN + fragment::OVERHEAD + len);
-        message.extend_from_slice(&header.encode());
-        fragment::write_head(&mut message, &sample, len as u32);
-        message.extend_from_slice(&frame.data);
         shared.sequence = shared.sequence.wrapping_add(1);
         shared.counts.bytes += len as u64;
         if video {
             shared.counts.frames += 1;
             shared.meter.frame(received_us, len as u32, frame.key_frame);
         }
-        shared.ring.push(Arc::new(Fragment {
-            header,
-            message: message.into(),
-            pts_us: time::ticks_to_us(header.presentation_time_ticks(), track.timescale),
-            video_number: shared.counts.frames - u64::from(video),
-            video,
-            received,
-        }));
+        let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
+        let video_number = shared.counts.frames - u64::from(video);
+        // The one allocation of a frame on its way through; its bytes stay where ingest put them.
+        let fragment = Fragment::new(header, place.declared_duration_ticks, frame.data, pts_us, received);
+        shared.ring.push(Arc::new(fragment.of_video(video, video_number)));
         if shared.state == State::Live {
             shared.wake();
         } else {

@@ -80,16 +80,17 @@ impl<From: Display> Feed<'_, From> {
                     }
                 }
                 Ok(Ok(Event::Frame(frame, received))) => {
-                    let passed = publisher.frame(&frame, received);
+                    let (sound, key_frame) = (frame.duration_ticks.is_some(), frame.key_frame);
+                    let passed = publisher.frame(frame, received);
                     let now = Instant::now();
-                    if frame.duration_ticks.is_some() {
+                    if sound {
                         if !pictured {
                             deadline = now + stall_timeout;
                         }
-                        continue; // sound
+                        continue;
                     }
                     deadline = now + stall_timeout;
-                    match key_frames.picture(frame.key_frame, received) {
+                    match key_frames.picture(key_frame, received) {
                         Some(Spacing::Far(seconds)) => warn(
                             KEY_FRAME_INTERVAL,
                             format!(

@@ -3,6 +3,8 @@
 //! The boxes are written by hand, for this is the hot path and their layout never changes; tests read them back with
 //! an independent parser.
 
+use bytes::BufMut;
+
 use super::TRACK_ID;
 
 /// Bytes in front of the frame's own: `moof` and the header of `mdat`.
@@ -36,8 +38,8 @@ pub struct Sample {
 }
 
 /// Appends `moof` and the header of `mdat` for a frame of `len` bytes, which must follow. Writes [`OVERHEAD`] bytes.
-pub fn write_head(out: &mut Vec<u8>, sample: &Sample, len: u32) {
-    let mut u32 = |value: u32| out.extend_from_slice(&value.to_be_bytes());
+pub fn write_head(out: &mut impl BufMut, sample: &Sample, len: u32) {
+    let mut u32 = |value: u32| out.put_u32(value);
     let tag = |name: &[u8; 4]| u32::from_be_bytes(*name);
     u32(MOOF as u32);
     u32(tag(b"moof"));

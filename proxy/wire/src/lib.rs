@@ -80,9 +80,11 @@
 //! Sockets, clocks, MP4 boxes, and any policy: see the proxy's `egress` and the player's `session`.
 
 mod base64;
+mod frame;
 mod header;
 mod message;
 
+pub use frame::{FRAME_HEAD_MAX, frame_head};
 pub use header::{HEADER_LEN, Header, HeaderError, Kind};
 pub use message::{ClientMessage, ErrorCode, Media, ServerMessage, Track};
 

@@ -1,0 +1,397 @@
+//! What is said with one viewer: its subscriptions, what comes next on them, and answers to what it says.
+//!
+//! Nothing here waits: what the socket does not take stays where it is.
+
+use std::sync::Arc;
+
+use sightline_wire::{
+    ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
+    Track as WireTrack, VERSIONS, covers,
+};
+use tokio::time::Instant;
+use tungstenite::{Message, protocol::frame::coding::CloseCode};
+
+use super::{
+    crowd::Seat,
+    socket::{self, Link, Socket},
+    ws::{Service, Viewer},
+};
+use crate::{
+    hub::{self, Cursor, Epoch, Fault, Item, State, unix_time_us},
+    media::{Media, Track},
+};
+
+/// The most bytes handed to a socket before the viewer is heard, and the most frames.
+const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_PIECES: usize = 64;
+/// The most streams on one connection.
+const MAX_SUBSCRIPTIONS: usize = 256;
+/// The longest text of ours that repeats what a client sent, in bytes.
+const MAX_ERROR_LEN: usize = 256;
+/// The longest names and codec strings are far shorter.
+const MAX_CODECS: usize = 64;
+
+/// The beginning of `text`, at most `max` bytes of it.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The socket is gone, or takes nothing any more.
+    Gone,
+    /// The viewer has said goodbye.
+    Left,
+    /// We end it and say why.
+    Close { code: CloseCode, reason: String, error: Option<ErrorCode> },
+}
+
+impl End {
+    fn bad_message(reason: &str) -> Self {
+        let reason = cut(reason, MAX_ERROR_LEN);
+        Self::Close { code: CloseCode::Policy, reason, error: Some(ErrorCode::BadMessage) }
+    }
+
+    pub(super) fn stopping() -> Self {
+        let reason = "the server is stopping".to_owned();
+        Self::Close { code: CloseCode::Away, reason, error: Some(ErrorCode::ShuttingDown) }
+    }
+}
+
+/// How far writing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All there is was taken.
+    Idle,
+    /// A batch was taken, and there may be more.
+    More,
+    /// The socket takes nothing more.
+    Full,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    cursor: Cursor,
+    /// The cursor may have something.
+    news: bool,
+    audio: bool,
+    /// Which tracks of the current epoch are wanted and can be decoded, a bit each.
+    tracks: u32,
+    /// The newest fragment there was at the start of the epoch: up to it, all is history.
+    history_until: Option<u32>,
+    _seat: Seat<Viewer>,
+}
+
+impl Subscription {
+    /// Whether the fragment of this sequence, the next one, was not history already when the viewer came.
+    fn is_live(&mut self, sequence: u32) -> bool {
+        let history = self.history_until.is_some_and(|until| until.wrapping_sub(sequence) < u32::MAX / 2);
+        if !history {
+            self.history_until = None;
+        }
+        !history
+    }
+}
+
+/// One viewer's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) socket: Socket,
+    /// Its own task writes, and nobody else.
+    pub(super) attended: bool,
+    /// Why it has to end, where somebody else than its own task has seen it.
+    pub(super) end: Option<End>,
+    /// When something was last heard.
+    pub(super) heard: Instant,
+    /// Since when the socket, which is full, has taken nothing.
+    pub(super) full_since: Option<Instant>,
+    service: Service,
+    /// What the viewer decodes, once it has said so.
+    codecs: Option<Vec<String>>,
+    subscriptions: Vec<Subscription>,
+    /// The subscription whose turn it was last.
+    turn: usize,
+    /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
+    batch: (usize, Option<std::time::Instant>),
+}
+
+impl Session {
+    pub(super) fn new(service: Service, early: &[u8]) -> Self {
+        let now = Instant::now();
+        Self {
+            socket: Socket::new(early),
+            attended: true,
+            end: None,
+            heard: now,
+            full_since: None,
+            service,
+            codecs: None,
+            subscriptions: Vec::new(),
+            turn: 0,
+            batch: (0, None),
+        }
+    }
+
+    pub(super) fn welcome(&mut self) {
+        self.say(&ServerMessage::Welcome {
+            versions: VERSIONS.to_vec(),
+            server: concat!("sightline/", env!("CARGO_PKG_VERSION")).into(),
+            time_us: unix_time_us(),
+        });
+    }
+
+    /// The stream of this number may have something.
+    pub(super) fn mark(&mut self, number: u32) {
+        for subscription in &mut self.subscriptions {
+            subscription.news |= subscription.cursor.stream().number == number;
+        }
+    }
+
+    pub(super) fn unsubscribe_all(&mut self) {
+        self.subscriptions = Vec::new();
+    }
+
+    /// Hands the socket one batch of what is there, taking turns between the streams.
+    pub(super) fn pump(&mut self, link: &Link) -> Result<Progress, End> {
+        if !self.send(link)? {
+            return Ok(Progress::Full);
+        }
+        let more = self.gather();
+        if !self.send(link)? {
+            return Ok(Progress::Full);
+        }
+        Ok(if more { Progress::More } else { Progress::Idle })
+    }
+
+    /// Hands the socket what waits. True if it took all.
+    fn send(&mut self, link: &Link) -> Result<bool, End> {
+        if self.socket.is_clear() {
+            return Ok(true);
+        }
+        let taken = self.socket.send(link).map_err(|_| End::Gone)?;
+        if !self.socket.is_clear() {
+            if taken > 0 || self.full_since.is_none() {
+                self.full_since = Some(Instant::now());
+            }
+            return Ok(false);
+        }
+        self.full_since = None;
+        let (bytes, oldest) = std::mem::take(&mut self.batch);
+        self.service.metrics.sent_bytes.inc_by(bytes as u64);
+        if let Some(received) = oldest {
+            self.service.metrics.transit_seconds.observe(received.elapsed().as_secs_f64());
+        }
+        Ok(true)
+    }
+
+    /// Takes a batch from the cursors. True if there may be more.
+    fn gather(&mut self) -> bool {
+        let mut idle = 0;
+        while idle < self.subscriptions.len() {
+            if self.batch.0 >= BATCH_BYTES || self.socket.pieces() >= BATCH_PIECES {
+                return true;
+            }
+            self.turn = (self.turn + 1) % self.subscriptions.len();
+            let i = self.turn;
+            let subscription = &mut self.subscriptions[i];
+            let item = if subscription.news { subscription.cursor.next() } else { None };
+            let Some(item) = item else {
+                subscription.news = false;
+                idle += 1;
+                continue;
+            };
+            idle = 0;
+            match item {
+                Item::Fragment(fragment) => {
+                    let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
+                    let live = subscription.is_live(fragment.header.sequence);
+                    if wanted {
+                        if live {
+                            self.batch.1.get_or_insert(fragment.received);
+                        }
+                        self.batch.0 += fragment.len();
+                        self.socket.pass(fragment);
+                    }
+                }
+                Item::State(state, since_time_us, fault) => {
+                    let number = subscription.cursor.stream().number;
+                    self.say(&state_message(number, state, since_time_us, fault));
+                }
+                Item::Epoch(epoch, catch_up_sequence) => match self.epoch(i, &epoch, catch_up_sequence) {
+                    Some(bytes) => self.batch.0 += bytes,
+                    None => drop(self.subscriptions.swap_remove(i)),
+                },
+                Item::Dropped(frames) => {
+                    let number = subscription.cursor.stream().number;
+                    self.say(&ServerMessage::Dropped { number, frames });
+                }
+            }
+        }
+        false
+    }
+
+    /// Announces an epoch; returns its bytes, or nothing when the viewer can decode none of its video, of which it is told.
+    fn epoch(&mut self, i: usize, epoch: &Epoch, catch_up_sequence: Option<u32>) -> Option<usize> {
+        let audio = self.subscriptions[i].audio;
+        let mut chosen = 0;
+        let mut tracks = Vec::with_capacity(epoch.tracks.len());
+        for (index, track) in epoch.tracks.iter().enumerate().take(32) {
+            if (track.is_video() || audio) && self.decodes(&track.codec) {
+                chosen |= 1 << index;
+                tracks.push(wire_track(index as u8, track));
+            }
+        }
+        let subscription = &mut self.subscriptions[i];
+        (subscription.tracks, subscription.history_until) = (chosen, catch_up_sequence);
+        let stream = subscription.cursor.stream().clone();
+        if let Some(video) = epoch.tracks.iter().find(|track| track.is_video())
+            && !tracks.iter().any(WireTrack::is_video)
+        {
+            let error = ServerMessage::Error {
+                code: ErrorCode::UnsupportedCodec,
+                message: format!(
+                    "this browser cannot decode the camera's {} ({}): try another browser, or set the camera to H.264",
+                    video.coding.name(),
+                    video.codec
+                ),
+                retryable: false,
+                stream: Some(stream.name.to_string()),
+            };
+            self.say(&error);
+            return None;
+        }
+        let (number, epoch_number) = (stream.number, epoch.number);
+        self.say(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks });
+        let mut bytes = 0;
+        for (index, init) in epoch.inits.iter().enumerate().take(32) {
+            if chosen >> index & 1 == 1 {
+                bytes += init.len();
+                self.socket.pass_frames(init.clone());
+            }
+        }
+        Some(bytes)
+    }
+
+    /// Answers all that was taken from the socket.
+    pub(super) fn hear_all(&mut self, viewer: &Arc<Viewer>) -> Result<(), End> {
+        while let Some(message) = self.socket.hear() {
+            self.hear(viewer, message)?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, viewer: &Arc<Viewer>, message: Result<Message, socket::Fault>) -> Result<(), End> {
+        self.heard = Instant::now();
+        match message {
+            Ok(Message::Text(text)) => match serde_json::from_str(&text) {
+                Ok(message) => self.answer(viewer, message),
+                Err(error) => Err(End::bad_message(&format!("not a message of this protocol: {error}"))),
+            },
+            Ok(Message::Binary(_)) => Err(End::bad_message("binary messages only go to viewers")),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
+            Ok(Message::Close(_)) => Err(End::Left),
+            Err(socket::Fault::Gone) => Err(End::Gone),
+            Err(socket::Fault::Broken(error)) => {
+                tracing::debug!(%error, "viewer's socket");
+                let limit = format!(
+                    "it breaks the WebSocket protocol or has more than {MAX_CLIENT_MESSAGE_LEN} bytes"
+                );
+                Err(End::bad_message(&limit))
+            }
+        }
+    }
+
+    fn answer(&mut self, viewer: &Arc<Viewer>, message: ClientMessage) -> Result<(), End> {
+        match message {
+            ClientMessage::Hello { version, codecs } => {
+                if !VERSIONS.contains(&version) {
+                    let reason = format!("version {version} is not spoken here; {VERSIONS:?} are");
+                    let error = Some(ErrorCode::UnsupportedVersion);
+                    return Err(End::Close { code: CloseCode::Protocol, reason, error });
+                }
+                if codecs.len() > MAX_CODECS {
+                    return Err(End::bad_message(&format!("more than {MAX_CODECS} codecs")));
+                }
+                self.codecs = Some(codecs);
+            }
+            ClientMessage::Subscribe { stream, audio } => self.subscribe(viewer, stream, audio),
+            ClientMessage::Unsubscribe { stream } => {
+                self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
+                match self.service.hub.get(&stream).map(|stream| stream.number) {
+                    Some(number) => self.say(&ServerMessage::Unsubscribed { stream, number }),
+                    None => self.unknown(&stream),
+                }
+            }
+            ClientMessage::Ping { client_time_ms } => {
+                self.say(&ServerMessage::Pong { client_time_ms, time_us: unix_time_us() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Subscribes, or begins anew where there is a subscription already.
+    pub(super) fn subscribe(&mut self, viewer: &Arc<Viewer>, name: String, audio: bool) {
+        self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != name);
+        let Some(stream) = self.service.hub.get(&name).cloned() else {
+            return self.unknown(&name);
+        };
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            let message = format!("at most {MAX_SUBSCRIPTIONS} streams fit one connection");
+            let code = ErrorCode::TooMany;
+            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) });
+        }
+        self.say(&ServerMessage::Subscribed { stream: name, number: stream.number });
+        self.subscriptions.push(Subscription {
+            _seat: self.service.crowds.join(&stream, viewer),
+            cursor: Cursor::new(stream),
+            news: true,
+            audio,
+            tracks: 0,
+            history_until: None,
+        });
+    }
+
+    fn decodes(&self, codec: &str) -> bool {
+        self.codecs.as_ref().map_or_else(|| covers(DEFAULT_CODECS, codec), |codecs| covers(codecs, codec))
+    }
+
+    fn unknown(&mut self, name: &str) {
+        let name = cut(name, MAX_ERROR_LEN);
+        let message = hub::unknown_stream(&name);
+        let code = ErrorCode::UnknownStream;
+        self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) });
+    }
+
+    pub(super) fn say(&mut self, message: &ServerMessage) {
+        let text = serde_json::to_string(message).expect("messages are plain data and always serialise");
+        self.socket.say(Message::Text(text.into()));
+    }
+}
+
+fn state_message(number: u32, state: State, since_time_us: i64, fault: Option<Fault>) -> ServerMessage {
+    let (code, reason) = match (state, fault) {
+        (State::Live, _) => return ServerMessage::Online { number },
+        (_, Some(fault)) => (fault.code.into(), fault.reason),
+        (_, None) => ("connecting".into(), "connecting to the camera".into()),
+    };
+    ServerMessage::Offline { number, since_time_us, code, reason }
+}
+
+fn wire_track(index: u8, track: &Track) -> WireTrack {
+    let media = match track.media {
+        Media::Video { width, height, .. } => WireMedia::Video { width, height },
+        Media::Audio { sample_rate, channels } => WireMedia::Audio { sample_rate, channels: channels.into() },
+    };
+    WireTrack {
+        index,
+        codec: track.codec.clone(),
+        timescale: track.timescale,
+        decoder_config: track.decoder_config.to_vec(),
+        media,
+    }
+}
