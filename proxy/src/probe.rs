@@ -239,7 +239,7 @@ impl Seen {
     fn event(&mut self, event: Event) {
         match event {
             Event::Tracks(tracks) => self.tracks = tracks,
-            Event::Encoder(_) | Event::Jumped => {}
+            Event::Encoder(_) | Event::Jumped | Event::Undescribed => {}
             Event::Warning(_, message) => self.warnings.push(message),
             Event::Lost(packets) => self.lost += u64::from(packets),
             Event::Frame(frame, received) => {

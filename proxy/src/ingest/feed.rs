@@ -71,6 +71,9 @@ impl<From: Display> Feed<'_, From> {
                 Ok(Ok(Event::Jumped)) => publisher.jumped(),
                 Ok(Ok(Event::Encoder(name))) => publisher.encoder(name),
                 Ok(Ok(Event::Warning(code, message))) => warn(code, message),
+                Ok(Ok(Event::Undescribed)) => {
+                    deadline = Instant::now() + stall_timeout;
+                }
                 Ok(Ok(Event::Tracks(tracks))) => {
                     tracing::info!(stream = %stream.name, %from, tracks = %summary(&tracks), "live");
                     pictured = tracks.iter().any(Track::is_video);

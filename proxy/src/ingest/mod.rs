@@ -43,6 +43,8 @@ const UNAUTHORIZED: &str = "unauthorized";
 pub enum Event {
     /// The tracks, before their first frame and whenever they change.
     Tracks(Vec<Track>),
+    /// A picture came that cannot be passed on: the parameter sets it needs are still to come.
+    Undescribed,
     /// The next frame in decoding order, and when its last packet came in.
     Frame(Frame, std::time::Instant),
     /// So many packets of video did not come.

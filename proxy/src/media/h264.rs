@@ -81,6 +81,18 @@ fn first_sps(avcc: &[u8]) -> Option<&[u8]> {
     avcc.get(8..8 + len).filter(|sps| sps.len() >= 4)
 }
 
+/// The `AVCDecoderConfigurationRecord` of one SPS and its picture parameter sets, with 4 bytes of length in front of NAL units.
+/// Nothing where one of them is none. What some profiles add at the end is left out, as most writers do.
+pub(crate) fn record(sps: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let fits = |nal: &&[u8]| u16::try_from(nal.len()).is_ok();
+    let [_, profile, constraints, level, ..] = *sps else { return None };
+    if !fits(&sps) || !pps.iter().all(fits) || pps.len() > usize::from(u8::MAX) {
+        return None;
+    }
+    let head = &[1, profile, constraints, level, 0xff];
+    Some(Record { head, sps: vec![sps], pps: pps.to_vec(), tail: &[] }.write())
+}
+
 /// An `AVCDecoderConfigurationRecord` taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record<'a> {

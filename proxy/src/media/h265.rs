@@ -120,6 +120,48 @@ pub(crate) fn arrays(hvcc: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     Some(nals)
 }
 
+/// The `HEVCDecoderConfigurationRecord` of one VPS, one SPS and its picture parameter sets, with 4 bytes of length in front of
+/// NAL units. Nothing where the SPS does not parse, or there is no VPS.
+pub(crate) fn record(vps: &[u8], sps: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let fits = |nal: &[u8]| u16::try_from(nal.len()).is_ok();
+    if vps.is_empty() || !fits(vps) || !fits(sps) || !pps.iter().all(|nal| fits(nal)) {
+        return None;
+    }
+    let Sps { chroma_format_idc, bit_depths, .. } = parse_sps(sps)?;
+    let rbsp = without_emulation_prevention(sps.get(2..)?);
+    // 7.3.2.2: sps_max_sub_layers_minus1 and sps_temporal_id_nesting_flag; 7.3.3: profile, tier and level in 12 bytes.
+    let (first, rest) = rbsp.split_first()?;
+    let mut record = vec![1];
+    record.extend_from_slice(rest.get(..12)?);
+    let sub_layers = (first >> 1 & 7) + 1;
+    record.extend_from_slice(&[
+        0xf0, // min_spatial_segmentation_idc: not said
+        0,
+        0xfc, // parallelismType: not said
+        0xfc | chroma_format_idc,
+        0xf8 | bit_depths[0] - 8,
+        0xf8 | bit_depths[1] - 8,
+        0, // avgFrameRate: not said
+        0,
+        sub_layers << 3 | (first & 1) << 2 | 3,
+        3,
+    ]);
+    for (nal_unit_type, nals) in [(VPS, &[vps][..]), (SPS, &[sps]), (PPS, pps)] {
+        append_array(&mut record, nal_unit_type, nals);
+    }
+    Some(record)
+}
+
+/// An array of NAL units that are all there are of their type.
+fn append_array(record: &mut Vec<u8>, nal_unit_type: u8, nals: &[&[u8]]) {
+    record.push(0x80 | nal_unit_type); // array_completeness
+    record.extend_from_slice(&(nals.len() as u16).to_be_bytes());
+    for nal in nals {
+        record.extend_from_slice(&(nal.len() as u16).to_be_bytes());
+        record.extend_from_slice(nal);
+    }
+}
+
 /// The record with these picture parameter sets in place of its own.
 pub(crate) fn with_pps(hvcc: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
     let nals = arrays(hvcc)?;
@@ -130,12 +172,7 @@ pub(crate) fn with_pps(hvcc: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
     for nal_unit_type in types {
         let own = nals.iter().filter(|(own, _)| *own == nal_unit_type).map(|(_, nal)| *nal);
         let nals: Vec<_> = if nal_unit_type == PPS { pps.to_vec() } else { own.collect() };
-        out.push(0x80 | nal_unit_type); // array_completeness
-        out.extend_from_slice(&(nals.len() as u16).to_be_bytes());
-        for nal in nals {
-            out.extend_from_slice(&(nal.len() as u16).to_be_bytes());
-            out.extend_from_slice(nal);
-        }
+        append_array(&mut out, nal_unit_type, &nals);
     }
     Some(out)
 }
@@ -149,6 +186,10 @@ pub struct Sps {
     pub height: u32,
     /// Sample aspect ratio, width to height; 1:1 when the SPS does not say.
     pub sample_aspect: (u16, u16),
+    /// How colour is sampled (table 6-1), at most 3.
+    pub chroma_format_idc: u8,
+    /// Bits of a sample of brightness and of colour, 8 to 15.
+    pub bit_depths: [u8; 2],
     /// Slices say which colour they hold.
     pub separate_colour_planes: bool,
     /// Bits of `slice_pic_order_cnt_lsb`.
@@ -166,7 +207,7 @@ pub fn parse_sps(nal: &[u8]) -> Option<Sps> {
     bits.skip(1)?; // sps_temporal_id_nesting_flag
     skip_profile_tier_level(&mut bits, max_sub_layers_minus1)?;
     bits.exp_golomb()?; // sps_seq_parameter_set_id
-    let chroma_format_idc = bits.exp_golomb()?;
+    let chroma_format_idc = bits.exp_golomb().filter(|idc| *idc <= 3)?;
     let separate_colour_planes = chroma_format_idc == 3 && bits.flag()?;
     let (mut width, mut height) = (bits.exp_golomb()?, bits.exp_golomb()?);
     if bits.flag()? {
@@ -181,8 +222,8 @@ pub fn parse_sps(nal: &[u8]) -> Option<Sps> {
         width = width.checked_sub(left.checked_add(right)?.checked_mul(unit_width)?)?;
         height = height.checked_sub(top.checked_add(bottom)?.checked_mul(unit_height)?)?;
     }
-    bits.exp_golomb()?; // bit_depth_luma_minus8
-    bits.exp_golomb()?; // bit_depth_chroma_minus8
+    let mut bit_depth = || bits.exp_golomb().filter(|above_8| *above_8 <= 7).map(|above_8| above_8 as u8 + 8);
+    let bit_depths = [bit_depth()?, bit_depth()?];
     let order_count_bits = bits.exp_golomb()?.checked_add(4).filter(|len| *len <= 16)?;
     let mut max_num_reorder_pics = 0;
     for _ in 0..if bits.flag()? { max_sub_layers_minus1 + 1 } else { 1 } {
@@ -197,6 +238,8 @@ pub fn parse_sps(nal: &[u8]) -> Option<Sps> {
         width,
         height,
         sample_aspect: sample_aspect.unwrap_or((1, 1)),
+        chroma_format_idc: chroma_format_idc as u8,
+        bit_depths,
         separate_colour_planes,
         order_count_bits,
         max_num_reorder_pics,

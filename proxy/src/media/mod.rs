@@ -5,7 +5,7 @@
 
 pub mod aac;
 pub mod av1;
-mod bits;
+pub(crate) mod bits;
 pub mod decode_order;
 pub mod flac;
 pub mod flac_encoder;

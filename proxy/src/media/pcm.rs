@@ -35,6 +35,15 @@ impl Coding {
         })
     }
 
+    /// Bits of one channel for each tick of RTP's clock.
+    pub fn bits_per_tick(self) -> u32 {
+        match self {
+            Self::ALaw | Self::MuLaw | Self::G722 => 8,
+            Self::L16 => 16,
+            Self::G726(bits) => bits,
+        }
+    }
+
     /// Samples for each tick of RTP's clock.
     pub fn samples_per_tick(self) -> u32 {
         if self == Self::G722 { 2 } else { 1 }

@@ -70,6 +70,24 @@ pub enum Error {
     NoPps(u32),
 }
 
+/// Why parameter sets cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// H.264.
+    #[error(transparent)]
+    H264(#[from] h264::Error),
+    /// H.265.
+    #[error(transparent)]
+    H265(#[from] h265::Error),
+}
+
+impl Unusable {
+    /// They are what they are, and no others will come: the camera has to be set to something else.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::H264(h264::Error::Size { .. }) | Self::H265(h265::Error::Size { .. }))
+    }
+}
+
 /// The parameter sets of the moment.
 #[derive(Clone, Debug)]
 struct Sets {
@@ -123,12 +141,12 @@ impl Pictures {
 
     /// Takes a decoder's configuration ([`Coding`]), and gives the track that it and what came before describe: as long as
     /// the SPS stays the same, picture parameter sets with other numbers stay, too.
-    pub fn configure(&mut self, record: &[u8]) -> Result<Track, String> {
+    pub fn configure(&mut self, record: &[u8]) -> Result<Track, Unusable> {
         if self.coding == Coding::H265 { self.configure_h265(record) } else { self.configure_h264(record) }
     }
 
-    fn configure_h264(&mut self, record: &[u8]) -> Result<Track, String> {
-        let track = h264::track(record).map_err(|e| e.to_string())?;
+    fn configure_h264(&mut self, record: &[u8]) -> Result<Track, Unusable> {
+        let track = h264::track(record)?;
         // A record that is shorter than it says, or an SPS that only the other reader can read: without decode times.
         let read = h264::Record::read(record).and_then(|record| {
             let sps = *record.sps.first()?;
@@ -143,11 +161,11 @@ impl Pictures {
         let kept = self.keep(sps.to_vec(), pps, Kind::H264(parsed));
         let merged = kept.pps.len() > own.pps.len();
         own.pps = kept.pps.iter().map(|pps| pps.nal.as_slice()).collect();
-        if merged { h264::track(&own.write()).map_err(|e| e.to_string()) } else { Ok(track) }
+        if merged { Ok(h264::track(&own.write())?) } else { Ok(track) }
     }
 
-    fn configure_h265(&mut self, record: &[u8]) -> Result<Track, String> {
-        let track = h265::track(record).map_err(|e| e.to_string())?;
+    fn configure_h265(&mut self, record: &[u8]) -> Result<Track, Unusable> {
+        let track = h265::track(record)?;
         let arrays = h265::arrays(record).unwrap_or_default();
         let of = |wanted: u8| arrays.iter().filter(move |(own, _)| *own == wanted).map(|(_, nal)| *nal);
         let sps: Vec<u8> = of(h265::VPS).chain(of(h265::SPS)).flatten().copied().collect();
@@ -165,7 +183,7 @@ impl Pictures {
         }
         let pps: Vec<_> = kept.pps.iter().map(|pps| pps.nal.as_slice()).collect();
         let merged = h265::with_pps(record, &pps).unwrap_or_else(|| record.to_vec());
-        h265::track(&merged).map_err(|e| e.to_string())
+        Ok(h265::track(&merged)?)
     }
 
     /// Keeps parameter sets: beside those there are where the SPS is the same, and else in their place.

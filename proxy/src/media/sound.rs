@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{
     SampleClock, Track, aac, flac,
     flac_encoder::{self, Encoder},
+    opus,
     pcm::{Coding, Decoder},
     time::{ticks_to_us, us_to_ticks},
 };
@@ -32,6 +33,9 @@ pub enum Error {
     /// By its AAC configuration.
     #[error(transparent)]
     Aac(#[from] aac::Error),
+    /// By its Opus header.
+    #[error(transparent)]
+    Opus(#[from] opus::Error),
     /// FLAC cannot carry it.
     #[error(transparent)]
     Encoder(#[from] flac_encoder::Error),
@@ -91,6 +95,16 @@ impl Sound {
         let form =
             Form::Passed { silence: aac::silence(config), unit_ticks: aac::samples_per_frame(config)? };
         Ok(Self::new(track, form))
+    }
+
+    /// Opus of so many channels, each packet an access unit.
+    pub fn opus(channels: u8) -> Result<Self, Error> {
+        /// 20 ms in which nothing is coded (RFC 6716, 3.1: CELT, full band, one frame).
+        const SILENCE: &[u8] = &[0xf8, 0xff, 0xfe];
+        let mut head = opus::DEFAULT_HEAD;
+        head[9] = channels;
+        let silence = Some(Bytes::from_static(SILENCE));
+        Ok(Self::new(opus::track(&head)?, Form::Passed { silence, unit_ticks: 960 }))
     }
 
     /// What is decoded here, by RTP's clock and channels.

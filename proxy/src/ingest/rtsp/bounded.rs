@@ -1,8 +1,9 @@
 //! Polling retina, with what it lacks: a limit to what it gathers, and a second look.
 //!
-//! retina holds everything from the first packet of an access unit, or the first byte of an answer, until it is whole, and
-//! nothing of its interface tells how much that is. A fragment without an end or an answer with a length of 2 GiB would
-//! take all memory until a time-out ends it. So a wait ends when this program has grown while retina was busy with it.
+//! retina holds an answer from its first byte on until it is whole, and nothing of its interface tells how much that is. An
+//! answer with a length of 2 GiB, or one whose lines have no end, would take all memory until a time-out ends it, before PLAY
+//! and after. So a wait ends when this program has grown while retina was busy with it. What comes as packets is counted where
+//! it is put together (`depacketise`).
 
 use std::{
     pin::{Pin, pin},
@@ -11,22 +12,21 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::poll_fn};
-use retina::{client::Demuxed, codec::CodecItem};
+use retina::client::{PacketItem, Playing, Session};
 
 use crate::hub::Fault;
 
-/// How much this program may grow while one camera's picture is gathered, in KiB. An access unit of 8 MiB, which is the
-/// largest that is passed on, takes 48 MiB for a moment: in the ring that it outgrew, in the next one, and on its way.
+/// How much this program may grow while one camera's answer is gathered, in KiB. Answers have some KiB; other cameras' pictures
+/// may take much at the same time.
 const GROWTH_KIB: u64 = 96 << 10;
 
-/// Growth is somebody else's unless retina was busy for so long in this wait: that is what copying a picture of some
-/// 8 MiB takes.
+/// Growth is somebody else's unless retina was busy for so long in this wait: that is what copying some 8 MiB takes.
 const BUSY: Duration = Duration::from_millis(10);
 
 /// retina answers a request of the camera's and then forgets to ask its socket to wake it (0.4.21).
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// One wait: for an answer, or from picture to picture.
+/// One wait: for an answer, or from packet to packet.
 #[derive(Debug)]
 pub(super) struct Wait {
     /// The code of the fault that ends it.
@@ -43,11 +43,6 @@ impl Wait {
         Self { code, busy: Duration::ZERO, resident_kib: None }
     }
 
-    /// What it was for has come.
-    pub(super) fn over(&mut self) {
-        *self = Self::new(self.code);
-    }
-
     /// Polls once; a fault when more was gathered than is good.
     fn poll<T>(
         &mut self,
@@ -55,7 +50,6 @@ impl Wait {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, Fault>> {
         let begun = Instant::now();
-        // Sound and reports may come between the packets of a picture without an end.
         let polled = poll(cx).map(Ok);
         self.busy += begun.elapsed();
         if self.busy < BUSY {
@@ -70,14 +64,15 @@ impl Wait {
         Poll::Ready(Err(Fault { code: self.code, reason: reason.into() }))
     }
 
-    /// What comes next.
+    /// The next packet.
     pub(super) async fn next(
         &mut self,
-        demuxed: &mut Demuxed,
-    ) -> Result<Option<Result<CodecItem, retina::Error>>, Fault> {
+        session: &mut Session<Playing>,
+    ) -> Result<Option<Result<PacketItem, retina::Error>>, Fault> {
         loop {
-            let item = poll_fn(|cx| self.poll(cx, |cx| demuxed.poll_next_unpin(cx)));
+            let item = poll_fn(|cx| self.poll(cx, |cx| session.poll_next_unpin(cx)));
             if let Ok(item) = tokio::time::timeout(LOOK_AGAIN, item).await {
+                *self = Self::new(self.code);
                 return item;
             }
         }

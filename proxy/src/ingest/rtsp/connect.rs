@@ -3,18 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use retina::{
-    client::{
-        Demuxed, InitialTimestampPolicy, PlayOptions, SessionGroup, SessionOptions, SetupOptions,
-        TcpTransportOptions, Transport, UdpTransportOptions, UnknownRtcpSsrcPolicy,
-    },
-    codec::{CodecItem, FrameFormat},
+use retina::client::{
+    InitialTimestampPolicy, PacketItem, PlayOptions, Playing, Session, SessionGroup, SessionOptions,
+    SetupOptions, TcpTransportOptions, Transport, UdpTransportOptions, UnknownRtcpSsrcPolicy,
 };
 use tokio::time::{Instant, timeout};
 
 use super::{
     super::camera::Target,
     audio,
+    depacketise::fmtp::Format,
     describe::{self, Described},
     error::{self, fault},
     video,
@@ -49,6 +47,8 @@ pub struct Offer {
     pub played: bool,
     /// Why not.
     pub not_played_because: Option<&'static str>,
+    /// What else it says of it.
+    pub format: Format,
 }
 
 /// How packets come.
@@ -98,13 +98,13 @@ impl Known {
 
 /// A session that plays.
 pub(super) struct Played {
-    pub(super) demuxed: Demuxed,
+    pub(super) session: Session<Playing>,
     pub(super) offers: Vec<Offer>,
     pub(super) carriage: Carriage,
     /// When PLAY was answered.
     pub(super) at: std::time::Instant,
     /// What came already.
-    pub(super) first: Option<CodecItem>,
+    pub(super) first: Option<PacketItem>,
     /// What the camera's server calls itself.
     pub(super) server: Option<String>,
 }
@@ -188,7 +188,7 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
     let expired = |error: &retina::Error| {
         error.status_code() == Some(401) && source.credentials().is_some() && !bridged
     };
-    let offers = offers(session.streams());
+    let offers = offers(session.streams(), session.sdp());
     if !offers.iter().any(|offer| offer.played && offer.media == "video") {
         return Err(Failure::Other(unsupported(&offers)));
     }
@@ -197,7 +197,7 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
             Carriage::Tcp => Transport::Tcp(TcpTransportOptions::default()),
             Carriage::Udp => Transport::Udp(UdpTransportOptions::default()),
         };
-        let setup = SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4);
+        let setup = SetupOptions::default().transport(transport);
         session.setup(i, setup).await.map_err(|e| match e.status_code() {
             _ if expired(&e) => Failure::Expired,
             // 461 is what it should say; some say 400, 406 or 500, or agree and then mean another one.
@@ -212,12 +212,11 @@ async fn ask(target: &Target, carriage: Carriage) -> Result<Played, Failure> {
     let options = PlayOptions::default()
         .initial_timestamp(InitialTimestampPolicy::Permissive)
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::ProcessPackets);
-    let demuxed = session
+    let session = session
         .play(options)
         .await
-        .and_then(retina::client::Session::demuxed)
         .map_err(|e| if expired(&e) { Failure::Expired } else { Failure::Other(fault(&e, &source)) })?;
-    Ok(Played { demuxed, offers, carriage, at: std::time::Instant::now(), first: None, server })
+    Ok(Played { session, offers, carriage, at: std::time::Instant::now(), first: None, server })
 }
 
 /// Waits for a first word by UDP, which many a firewall lets nobody hear. In the connection there is nothing to wait for.
@@ -225,7 +224,7 @@ async fn hear(mut played: Played, source: &Source) -> Result<Played, Failure> {
     if played.carriage == Carriage::Tcp {
         return Ok(played);
     }
-    match timeout(UDP_SILENCE, played.demuxed.next()).await {
+    match timeout(UDP_SILENCE, played.session.next()).await {
         Ok(Some(Ok(item))) => {
             played.first = Some(item);
             Ok(played)
@@ -244,9 +243,11 @@ async fn hear(mut played: Played, source: &Source) -> Result<Played, Failure> {
 
 /// What there is, and which of it is played: the first of each kind, since a second video is the camera's other quality or
 /// its other lens.
-fn offers(streams: &[retina::client::Stream]) -> Vec<Offer> {
+fn offers(streams: &[retina::client::Stream], sdp: &[u8]) -> Vec<Offer> {
     let (mut video, mut audio) = (false, false);
-    let offer = |stream: &retina::client::Stream| {
+    let named = streams.iter().map(|stream| (stream.media(), stream.rtp_payload_type()));
+    let formats = Format::of_each(sdp, named);
+    let offer = |(stream, format): (&retina::client::Stream, Format)| {
         let (known, seen) = match stream.media() {
             "video" => (video::coding(stream.encoding_name()).is_some(), &mut video),
             "audio" => (audio::is_played(stream.encoding_name()), &mut audio),
@@ -254,11 +255,15 @@ fn offers(streams: &[retina::client::Stream]) -> Vec<Offer> {
         };
         let not_played_because = match stream.media() {
             "video" | "audio" if !known => Some("this version does not play its codec"),
+            // RFC 6184, 8.2.1; RFC 7798, 7.1.
+            "video" if stream.clock_rate_hz() != 90_000 => {
+                Some("its clock is not one of 90 kHz, as it must be")
+            }
             "video" | "audio" if *seen => Some("it is not the first of its kind"),
             "video" | "audio" => None,
             _ => Some("it is neither picture nor sound"),
         };
-        *seen |= known;
+        *seen |= not_played_because.is_none();
         Offer {
             media: stream.media().to_owned(),
             encoding: stream.encoding_name().to_owned(),
@@ -266,13 +271,19 @@ fn offers(streams: &[retina::client::Stream]) -> Vec<Offer> {
             channels: stream.channels().map(std::num::NonZeroU16::get),
             played: not_played_because.is_none(),
             not_played_because,
+            format,
         }
     };
-    streams.iter().map(offer).collect()
+    streams.iter().zip(formats).map(offer).collect()
 }
 
 /// What to do about a camera without a picture that is played.
 fn unsupported(offers: &[Offer]) -> Fault {
+    let unusable = |offer: &&Offer| offer.media == "video" && video::coding(&offer.encoding).is_some();
+    if let Some(why) = offers.iter().find(unusable).and_then(|offer| offer.not_played_because) {
+        let reason = format!("the camera's picture cannot be used: {why}");
+        return Fault { code: "unsupported", reason };
+    }
     let name = |encoding: &str| match encoding {
         "jpeg" => "MJPEG".to_owned(),
         "mp4v-es" => "MPEG-4 Part 2".to_owned(),

@@ -8,6 +8,7 @@ fn offer(media: &str, encoding: &str) -> Offer {
         channels: None,
         played: false,
         not_played_because: Some("this version does not play its codec"),
+        format: Format::default(),
     }
 }
 

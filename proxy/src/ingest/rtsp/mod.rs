@@ -1,8 +1,8 @@
 //! A session of an RTSP camera, by way of retina.
 //!
-//! `connect` makes it, `bounded` waits for it, `video` and `audio` make frames of what comes, `clock` says when they
-//! are to be shown.
-//! retina has no time-outs of its own; the loop in `ingest` wraps every step.
+//! `connect` makes it, `bounded` waits for its packets, `depacketise` puts together what is in them, `video` and `audio` make
+//! frames of that, `clock` says when they are to be shown.
+//! retina asks, and sees to the order of packets and to reports. It has no time-outs of its own; the loop in `ingest` wraps every step.
 
 mod alignment;
 mod audio;
@@ -11,6 +11,7 @@ mod bridge;
 mod capture;
 mod clock;
 mod connect;
+pub mod depacketise;
 mod describe;
 mod error;
 pub mod exchange;
@@ -19,8 +20,8 @@ mod video;
 use std::{collections::VecDeque, time::Instant};
 
 use retina::{
-    client::Demuxed,
-    codec::{AudioFrame, CodecItem, ParametersRef, VideoFrame},
+    client::{PacketItem, Playing},
+    rtp::ReceivedPacket,
 };
 
 pub(in crate::ingest) use self::connect::Known;
@@ -31,6 +32,10 @@ use self::{
     bounded::Wait,
     clock::{Arrival, Begins, TrackClock},
     connect::{Carriage, Played},
+    depacketise::{
+        Packet,
+        video::{AccessUnit, Output},
+    },
     video::Video,
 };
 use super::{Event, camera::Target};
@@ -42,16 +47,18 @@ use crate::{
 
 /// One session, from PLAY on.
 pub(super) struct Session {
-    demuxed: Demuxed,
+    session: retina::client::Session<Playing>,
     wait: Wait,
     /// For each of the camera's streams that was set up, its track.
     tracks: Vec<Option<SessionTrack>>,
     alignment: Alignment,
     announced: bool,
     waiting: VecDeque<Event>,
+    /// What came of a packet; empty in between.
+    outputs: Vec<Output>,
     played: Instant,
     /// What came while it was being connected.
-    first: Option<CodecItem>,
+    first: Option<PacketItem>,
     carriage: Carriage,
     server: Option<String>,
     /// The camera's address as it may be shown.
@@ -75,24 +82,26 @@ enum Kind {
 impl Session {
     /// Connects and asks the camera to play. Tells what it offers, too.
     pub(super) async fn connect(target: &mut Target) -> Result<(Self, Vec<Offer>), Fault> {
-        let Played { demuxed, offers, carriage, at, first, server } =
+        let Played { session, offers, carriage, at, first, server } =
             bounded::connecting(connect::play(target)).await?;
         let track = |offer: &Offer| SessionTrack {
             index: 0,
             clock: TrackClock::new(offer.clock_rate_hz),
             kind: match offer.media.as_str() {
-                "video" => Kind::Video(Box::new(Video::new(offer))),
+                // In a connection nothing is lost but what the camera sent while it answered PLAY.
+                "video" => Kind::Video(Box::new(Video::new(offer, carriage == Carriage::Tcp))),
                 _ => Kind::Audio(Box::new(Audio::new(offer))),
             },
         };
         let unplayed = audio::unplayed(&offers).map(|text| Event::Warning("unsupported_audio", text));
         let session = Self {
-            demuxed,
+            session,
             wait: Wait::new("closed"),
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
             alignment: Alignment::default(),
             announced: false,
             waiting: unplayed.into_iter().collect(),
+            outputs: Vec::new(),
             played: at,
             first,
             carriage,
@@ -110,7 +119,7 @@ impl Session {
             }
             let next = match self.first.take() {
                 Some(item) => Some(Ok(item)),
-                None => self.wait.next(&mut self.demuxed).await?,
+                None => self.wait.next(&mut self.session).await?,
             };
             let item = match next {
                 Some(Ok(item)) => item,
@@ -118,12 +127,8 @@ impl Session {
                 None => return Err(error::closed()),
             };
             match item {
-                CodecItem::VideoFrame(frame) => {
-                    self.wait.over();
-                    self.video(frame)?;
-                }
-                CodecItem::AudioFrame(frame) => self.audio(&frame),
-                CodecItem::Rtcp(compound) => self.report(&compound),
+                PacketItem::Rtp(packet) => self.packet(packet)?,
+                PacketItem::Rtcp(compound) => self.report(&compound),
                 _ => {}
             }
         }
@@ -149,36 +154,70 @@ impl Session {
         video.map_or_else(|| "none".to_owned(), |track| track.clock.to_string())
     }
 
-    fn video(&mut self, frame: VideoFrame) -> Result<(), Fault> {
-        // What did not come may be the beginning of this very picture: retina leaves that open. No decoder is to begin
-        // with it then. In a connection nothing is lost but what the camera sent while it answered PLAY.
-        let damaged = frame.loss() > 0 && (self.announced || self.carriage == Carriage::Udp);
-        if frame.loss() > 0 {
-            self.waiting.push_back(Event::Lost(frame.loss()));
+    fn packet(&mut self, received: ReceivedPacket) -> Result<(), Fault> {
+        let (stream, arrived) = (received.stream_id(), received.ctx().received());
+        let Some(track) = self.tracks.get_mut(stream).and_then(Option::as_mut) else { return Ok(()) };
+        let packet = Packet {
+            timestamp: received.timestamp(),
+            marker: received.mark(),
+            loss: received.loss(),
+            payload: received.into_payload_bytes(),
+        };
+        match &mut track.kind {
+            Kind::Audio(_) => self.audio(stream, &packet, arrived),
+            Kind::Video(video) => {
+                let mut outputs = std::mem::take(&mut self.outputs);
+                video.packet(&packet, &mut outputs);
+                for output in outputs.drain(..) {
+                    self.picture(stream, output, arrived)?;
+                }
+                self.outputs = outputs;
+            }
         }
-        if !self.announced || frame.has_new_parameters() {
-            let tracks = self.describe_tracks()?;
+        Ok(())
+    }
+
+    /// What became of a picture, the last packet of which arrived at `received`.
+    fn picture(&mut self, stream: usize, output: Output, received: Instant) -> Result<(), Fault> {
+        let access_unit = match output {
+            Output::Unit(access_unit) => access_unit,
+            Output::Broken(error) => {
+                if let Some(video) = video_of(&mut self.tracks) {
+                    video.unusable(&error.to_string(), &mut self.waiting);
+                }
+                return Ok(());
+            }
+        };
+        if access_unit.loss > 0 {
+            self.waiting.push_back(Event::Lost(access_unit.loss));
+        }
+        if !self.announced || access_unit.new_sets {
+            let Some(tracks) = self.describe_tracks(received)? else {
+                self.waiting.push_back(Event::Undescribed);
+                return Ok(());
+            };
             self.waiting.push_back(Event::Tracks(tracks));
             self.announced = true;
         }
+        self.place(stream, access_unit, received);
+        Ok(())
+    }
+
+    fn place(&mut self, stream: usize, access_unit: AccessUnit, received: Instant) {
         let played = self.played;
-        let Some(track) = self.tracks.get_mut(frame.stream_id()).and_then(Option::as_mut) else {
-            return Ok(());
-        };
-        let Kind::Video(video) = &mut track.kind else { return Ok(()) };
-        let received = frame.end_ctx().received();
-        let placed = track.clock.place(frame.timestamp(), 0, arrival(received, played));
+        let Some(track) = self.tracks.get_mut(stream).and_then(Option::as_mut) else { return };
+        let Kind::Video(video) = &mut track.kind else { return };
+        let placed = track.clock.place(access_unit.timestamp, 0, arrival(received, played));
         let capture_time_us = placed.capture_time_us;
         let pts_us = time::ticks_to_us(placed.pts_ticks, track.clock.timescale());
         if let Some(begins) = placed.begins {
-            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
+            tracing::debug!(camera = %self.source, stream, ?begins, delay_us = placed.delay_us, "a track's times begin");
             self.alignment.begin(Side::Video, begins);
             self.waiting.extend((begins == Begins::Jumped).then_some(Event::Jumped));
         }
         let moved = self.alignment.arrived(Side::Video, placed.delay_us, since(received, played));
-        video.take(track.index, frame, damaged, placed, received, &mut self.waiting);
+        video.take(track.index, access_unit, placed, received, &mut self.waiting);
         self.sound_for(pts_us, capture_time_us, received, moved);
-        Ok(())
     }
 
     /// Lets the sound know of a picture, so that it never keeps that waiting.
@@ -195,28 +234,32 @@ impl Session {
         }
     }
 
-    fn audio(&mut self, frame: &AudioFrame) {
+    fn audio(&mut self, stream: usize, packet: &Packet, received: Instant) {
         // Sound waits for the picture: its track is announced together with that of the video.
         if !self.announced {
             return;
         }
-        let Some(track) = self.tracks.get_mut(frame.stream_id()).and_then(Option::as_mut) else { return };
+        let played = self.played;
+        let Some(track) = self.tracks.get_mut(stream).and_then(Option::as_mut) else { return };
         let Kind::Audio(audio) = &mut track.kind else { return };
-        let received = frame.ctx().received();
-        let placed =
-            track.clock.place(frame.timestamp(), audio.length_ticks(frame), arrival(received, self.played));
-        if let Some(begins) = placed.begins {
-            tracing::debug!(camera = %self.source, stream = frame.stream_id(), ?begins, delay_us = placed.delay_us, "a track's times begin");
-            self.alignment.begin(Side::Audio, begins);
+        let (pieces, unusable) = audio.read(packet);
+        self.waiting.extend(unusable.map(|text| Event::Warning("unusable_sound", text)));
+        for piece in pieces {
+            let placed = track.clock.place(piece.timestamp, piece.length_ticks, arrival(received, played));
+            if let Some(begins) = placed.begins {
+                tracing::debug!(camera = %self.source, stream, ?begins, delay_us = placed.delay_us, "a track's times begin");
+                self.alignment.begin(Side::Audio, begins);
+            }
+            let moved = self.alignment.arrived(Side::Audio, placed.delay_us, since(received, played));
+            if moved || placed.begins.is_some() {
+                audio.resync();
+            }
+            let shift_ticks = time::us_to_ticks(self.alignment.shift_us(), track.clock.timescale());
+            let units = audio.piece(&piece, placed.pts_ticks.saturating_add(shift_ticks));
+            let (index, capture_time_us) = (track.index, placed.capture_time_us);
+            self.waiting
+                .extend(units.into_iter().map(|unit| unit_event(unit, index, capture_time_us, received)));
         }
-        let moved = self.alignment.arrived(Side::Audio, placed.delay_us, since(received, self.played));
-        if moved || placed.begins.is_some() {
-            audio.resync();
-        }
-        let shift_ticks = time::us_to_ticks(self.alignment.shift_us(), track.clock.timescale());
-        let units = audio.packet(frame, placed.pts_ticks.saturating_add(shift_ticks));
-        let (index, capture_time_us) = (track.index, placed.capture_time_us);
-        self.waiting.extend(units.into_iter().map(|unit| unit_event(unit, index, capture_time_us, received)));
     }
 
     fn report(&mut self, compound: &retina::rtcp::ReceivedCompoundPacket) {
@@ -243,42 +286,41 @@ impl Session {
         }
     }
 
-    fn describe_tracks(&mut self) -> Result<Vec<Track>, Fault> {
-        let mut described = Vec::new();
-        for (slot, stream) in self.tracks.iter_mut().zip(self.demuxed.streams()) {
+    /// The tracks by the parameter sets of the moment, for a picture that came at `received`; nothing while those of the
+    /// picture are missing.
+    fn describe_tracks(&mut self, received: Instant) -> Result<Option<Vec<Track>>, Fault> {
+        let Some(video) = video_of(&mut self.tracks) else { return Ok(None) };
+        let Some(picture) = video.describe(received, &mut self.waiting)? else { return Ok(None) };
+        let mut tracks = Vec::new();
+        for slot in &mut self.tracks {
             let Some(session_track) = slot else { continue };
-            let parameters = stream.parameters();
             let track = match &mut session_track.kind {
-                Kind::Video(video) => {
-                    let parameters = match parameters {
-                        Some(ParametersRef::Video(parameters)) => Some(parameters),
-                        _ => None,
-                    };
-                    Some(video.track(parameters)?)
-                }
-                Kind::Audio(audio) => {
-                    let parameters = match parameters {
-                        Some(ParametersRef::Audio(parameters)) => Some(parameters),
-                        _ => None,
-                    };
-                    audio.track(parameters).map_err(|error| {
-                        let text = format!(
-                            "the camera's sound cannot be used, and the picture goes on without it: {error}"
-                        );
-                        self.waiting.push_back(Event::Warning("bad_audio_config", text));
-                    }).ok()
-                }
+                Kind::Video(_) => Ok(picture.clone()),
+                Kind::Audio(audio) => audio.track(),
             };
             match track {
-                Some(track) => {
-                    session_track.index = described.len();
-                    described.push(track);
+                Ok(track) => {
+                    session_track.index = tracks.len();
+                    tracks.push(track);
                 }
-                None => *slot = None,
+                Err(error) => {
+                    let text = format!(
+                        "the camera's sound cannot be used, and the picture goes on without it: {error}"
+                    );
+                    self.waiting.push_back(Event::Warning("bad_audio_config", text));
+                    *slot = None;
+                }
             }
         }
-        Ok(described)
+        Ok(Some(tracks))
     }
+}
+
+fn video_of(tracks: &mut [Option<SessionTrack>]) -> Option<&mut Video> {
+    tracks.iter_mut().flatten().find_map(|track| match &mut track.kind {
+        Kind::Video(video) => Some(&mut **video),
+        Kind::Audio(_) => None,
+    })
 }
 
 /// When a frame arrived that was received at `received`.

@@ -1,10 +1,19 @@
-//! The picture of one session: from what retina gathers to access units for the stream.
+//! The picture of one session: from packets to access units for the stream.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use retina::codec::{VideoFrame, VideoParameters};
-
-use super::{super::Event, clock::Placed, connect::Offer};
+use super::{
+    super::Event,
+    clock::Placed,
+    connect::Offer,
+    depacketise::{
+        MAX_PICTURE_LEN, Packet,
+        video::{AccessUnit, Depacketiser, Output},
+    },
+};
 use crate::{
     hub::Fault,
     media::{
@@ -13,8 +22,9 @@ use crate::{
     },
 };
 
-/// The largest picture that is put together of parts, in bytes. The stream refuses larger ones that come whole.
-const MAX_PICTURE_LEN: usize = 8 << 20;
+/// A camera whose pictures come without parameter sets is given so long to send some: where we join in the midst of a stream they
+/// come with the next key frame. VLC's are 10 s apart.
+const PARAMETER_SETS: Duration = Duration::from_secs(12);
 
 /// How the picture of this name in SDP is coded, if it is played.
 pub(super) fn coding(encoding: &str) -> Option<Coding> {
@@ -28,12 +38,15 @@ pub(super) fn coding(encoding: &str) -> Option<Coding> {
 /// The video track of one session.
 #[derive(Debug)]
 pub(super) struct Video {
+    depacketiser: Depacketiser,
     pictures: Pictures,
     /// The camera marks parts of a picture (slices, fields) as if each were one: a picture is whole when the next one
     /// begins, and no sooner.
     in_parts: bool,
     held: Option<Held>,
     track: Option<Track>,
+    /// When the first picture came for which there were no parameter sets.
+    undescribed: Option<Instant>,
     told_gradual: bool,
     /// That pictures refer to what never came was told.
     told_unusable: bool,
@@ -50,64 +63,94 @@ struct Held {
 }
 
 impl Video {
-    pub(super) fn new(offer: &Offer) -> Self {
+    /// Where it `begins_late`, packets that are lost in front of the first one were never on their way here.
+    pub(super) fn new(offer: &Offer, begins_late: bool) -> Self {
+        let coding = coding(&offer.encoding).unwrap_or(Coding::H264);
         Self {
-            pictures: Pictures::new(coding(&offer.encoding).unwrap_or(Coding::H264)),
+            depacketiser: Depacketiser::new(coding, &offer.format, begins_late),
+            pictures: Pictures::new(coding),
             in_parts: false,
             held: None,
             track: None,
+            undescribed: None,
             told_gradual: false,
             told_unusable: false,
         }
     }
 
-    /// Describes the track by the parameter sets of the moment.
-    pub(super) fn track(&mut self, parameters: Option<&VideoParameters>) -> Result<Track, Fault> {
-        let unusable = |reason: String| Fault {
+    /// Takes a packet and adds to `out` what comes of it.
+    pub(super) fn packet(&mut self, packet: &Packet, out: &mut Vec<Output>) {
+        self.depacketiser.push(packet, out);
+    }
+
+    /// Describes the track by the parameter sets of the moment, for a picture that came at `received`. Nothing while they are
+    /// missing, or cannot be read; a fault where they are what no browser plays, or do not come at all.
+    pub(super) fn describe(
+        &mut self,
+        received: Instant,
+        out: &mut VecDeque<Event>,
+    ) -> Result<Option<Track>, Fault> {
+        let fault = |reason: &str| Fault {
             code: "unsupported",
             reason: format!("the camera's picture cannot be used: {reason}"),
         };
-        let parameters = parameters.ok_or_else(|| unusable("it never sent its parameter sets".into()))?;
-        let track = self.pictures.configure(parameters.extra_data()).map_err(unusable)?;
-        if self.track.as_ref() != Some(&track) {
-            // What is held was made for other parameters.
-            self.held = None;
-            self.track = Some(track.clone());
+        let reason = match self.depacketiser.record().map(|record| self.pictures.configure(&record)) {
+            Some(Ok(track)) => {
+                if self.track.as_ref() != Some(&track) {
+                    // What is held was made for other parameters.
+                    self.held = None;
+                    self.track = Some(track.clone());
+                }
+                self.undescribed = None;
+                return Ok(Some(track));
+            }
+            Some(Err(error)) if error.is_final() => return Err(fault(&error.to_string())),
+            Some(Err(error)) => {
+                self.depacketiser.forget_sets();
+                self.unusable(&error.to_string(), out);
+                error.to_string()
+            }
+            None => "it never sent its parameter sets".to_owned(),
+        };
+        if self.track.is_none() && received - *self.undescribed.get_or_insert(received) > PARAMETER_SETS {
+            return Err(fault(&reason));
         }
-        Ok(track)
+        Ok(None)
     }
 
-    /// Takes what retina gathered, as track `index` of the stream, and adds to `out` what comes of it. Where it is
-    /// `damaged` its beginning may be missing.
+    /// Something came that is no picture: nothing that refers to it is passed on.
+    pub(super) fn unusable(&mut self, why: &str, out: &mut VecDeque<Event>) {
+        self.held = None;
+        out.push_back(Event::Lost(0));
+        if !std::mem::replace(&mut self.told_unusable, true) {
+            let message = format!("pictures are left out: the camera sent {why}");
+            out.push_back(Event::Warning("unusable_picture", message));
+        }
+    }
+
+    /// Takes a picture that came whole, as track `index` of the stream, and adds to `out` what comes of it.
     pub(super) fn take(
         &mut self,
         index: usize,
-        frame: VideoFrame,
-        damaged: bool,
+        access_unit: AccessUnit,
         placed: Placed,
         received: Instant,
         out: &mut VecDeque<Event>,
     ) {
-        let lossy = frame.loss() > 0;
-        if lossy {
+        let AccessUnit { data, loss, damaged, .. } = access_unit;
+        if loss > 0 {
             self.held = None; // perhaps not all of it came
         }
-        let unit = match self.pictures.read(frame.into_data().into(), placed.pts_ticks) {
+        let unit = match self.pictures.read(data, placed.pts_ticks) {
             Ok(Some(unit)) => unit,
             Ok(None) => return,
             Err(error) => {
-                // Nothing that refers to it may be passed on.
-                self.held = None;
-                out.push_back(Event::Lost(0));
-                if !std::mem::replace(&mut self.told_unusable, true) {
-                    let message = format!("pictures are left out: the camera sent {error}");
-                    out.push_back(Event::Warning("unusable_picture", message));
-                }
+                self.unusable(&error.to_string(), out);
                 return;
             }
         };
-        if unit.continues && lossy {
-            // The rest of a picture whose beginning was lost says nothing of how the camera marks its pictures.
+        if unit.continues && (loss > 0 || damaged) {
+            // The rest of a picture whose beginning did not come says nothing of how the camera marks its pictures.
             out.push_back(Event::Lost(0));
             return;
         }
