@@ -74,7 +74,7 @@ pub(super) struct Decoding<P> {
     cadence: Cadence,
     queued: VecDeque<Unit<P>>,
     queued_bytes: usize,
-    submitted: VecDeque<Submitted>,
+    submitted: Vec<Submitted>,
     /// Presentation times of decoded pictures, oldest first.
     ready_us: Vec<i64>,
     description: Option<Box<Track>>,
@@ -110,7 +110,7 @@ impl<P> Default for Decoding<P> {
             cadence: Cadence::default(),
             queued: VecDeque::new(),
             queued_bytes: 0,
-            submitted: VecDeque::new(),
+            submitted: Vec::new(),
             ready_us: Vec::new(),
             description: None,
             outdated: true,
@@ -194,7 +194,9 @@ impl<P> Decoding<P> {
 
     fn drop_queued(&mut self, frames: usize) {
         self.dropped = self.dropped.saturating_add(frames as u32);
-        self.queued_bytes -= self.queued.drain(..frames).map(|unit| unit.bytes).sum::<usize>();
+        for _ in 0..frames {
+            self.queued_bytes -= self.queued.pop_front().map_or(0, |unit| unit.bytes);
+        }
     }
 
     /// Forgets what the decoder had. It begins again with a key frame.
@@ -312,7 +314,7 @@ impl<P: Clone> Session<P> {
             }
             let kept_ms = (self.now_ms > arrival_ms).then_some(arrival_ms);
             let history = decoding.newest_history_us.is_some_and(|newest_us| presentation_us <= newest_us);
-            decoding.submitted.push_back(Submitted { presentation_us, kept_ms, history });
+            decoding.submitted.push(Submitted { presentation_us, kept_ms, history });
             self.out.push(Command::Decode {
                 track: 0,
                 key_frame: header.key_frame,
@@ -330,8 +332,8 @@ impl<P: Clone> Session<P> {
         };
         decoding.decoded = decoding.decoded.saturating_add(1);
         decoding.decoded_ms = now_ms;
-        let at = decoding.submitted.iter().position(|unit| unit.presentation_us == presentation_us);
-        if let Some(unit) = at.and_then(|at| decoding.submitted.remove(at))
+        let unit = decoding.submitted.iter().find(|unit| unit.presentation_us == presentation_us);
+        if let Some(unit) = unit
             && !unit.history
         {
             decoding.cadence.on_picture(presentation_us as f64 / 1e3, unit.kept_ms.unwrap_or(now_ms));
@@ -408,7 +410,7 @@ impl<P: Clone> Session<P> {
         if decoding.shown.is_some() {
             decoding.dropped = decoding.dropped.saturating_add(before as u32);
         }
-        decoding.ready_us.drain(..=before);
+        decoding.ready_us.retain(|&us| us > presentation_us);
         decoding.shown = Some((presentation_us, now_ms));
         self.out.push(Command::Show(presentation_us));
         if self.play.begin() && self.wants_play {
