@@ -371,7 +371,8 @@ impl Controller {
         }
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
-            let rested = self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
+            let eager = one_rate && self.tries < MAX_TRIES;
+            let rested = eager || self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
                 let next_s = (line_ms + now_ms + STEP_MS) / 1e3;
