@@ -63,6 +63,12 @@ const JUMP_BEYOND_MS: f64 = 60.0;
 /// What a jump has left is known after so long, in milliseconds.
 const JUMP_LANDS_MS: f64 = 1_000.0;
 
+/// How far ahead of where play should be a jump aims at most, since time goes on while it is made, in milliseconds.
+const MAX_LEAD_MS: f64 = 150.0;
+
+/// So many jumps may be made that are only to do better than the one before.
+const MAX_TRIES: u8 = 2;
+
 /// The shortest jump, in milliseconds.
 const STEP_MS: f64 = 10.0;
 
@@ -104,7 +110,8 @@ impl SoundClock {
         match self {
             Self::Samples => BEGIN_WITH_MS,
             Self::Routed => 60.0,
-            Self::TimeStamps | Self::OneRate => 40.0,
+            Self::TimeStamps => 20.0,
+            Self::OneRate => 40.0,
         }
     }
 
@@ -157,6 +164,9 @@ pub struct Controller {
     last_seek_ms: Option<f64>,
     /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
     landed_ms: Option<f64>,
+    /// What jumps have been found to cost, and how often one was made to do better.
+    lead_ms: f64,
+    tries: u8,
 }
 
 impl Controller {
@@ -181,6 +191,8 @@ impl Controller {
             margin_at_ms: None,
             last_seek_ms: None,
             landed_ms: Some(0.0),
+            lead_ms: 0.0,
+            tries: 0,
         }
     }
 
@@ -348,18 +360,24 @@ impl Controller {
         let one_rate = self.sound_clock == SoundClock::OneRate;
         if one_rate {
             if self.landed_ms.is_none() && self.last_seek_ms.is_none_or(|at| now_ms - at > JUMP_LANDS_MS) {
-                self.landed_ms = Some(behind_ms.max(0.0));
+                // With sound there is room ahead of where play should be; else it is at the newest picture already.
+                self.lead_ms =
+                    if self.with_sound { within(self.lead_ms + behind_ms, 0.0, MAX_LEAD_MS) } else { 0.0 };
+                let again = self.lead_ms > 0.0 && self.tries < MAX_TRIES;
+                self.tries += u8::from(again);
+                self.landed_ms = Some(if again { 0.0 } else { behind_ms.max(0.0) });
             }
             seek_beyond_ms = self.landed_ms.map_or(f64::INFINITY, |landed_ms| landed_ms + JUMP_BEYOND_MS);
         }
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
-            let rested = self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
+            let eager = one_rate && self.tries < MAX_TRIES;
+            let rested = eager || self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
                 let next_s = (line_ms + now_ms + STEP_MS) / 1e3;
                 let landing_s = self.landing_s(next_s, now_ms, clock_offset_ms).unwrap_or(next_s);
-                let position_s = landing_s.max(next_s);
+                let position_s = landing_s.max(next_s) + self.lead_ms / 1e3;
                 self.correcting = false;
                 self.sound_has_holes |=
                     missing && self.last_seek_ms.is_some_and(|at| now_ms - at < HOLES_WITHIN_MS);

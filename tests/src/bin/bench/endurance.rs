@@ -61,7 +61,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
 
 fn watch(browser: &Browser, page: &Page<'_>, time: Duration) -> Result<Part> {
     // The page keeps only so many samples: they are fetched before it is full.
-    const FETCH_EVERY: Duration = Duration::from_secs(60);
+    const FETCH_EVERY: Duration = Duration::from_mins(1);
     let end = Instant::now() + time;
     let (mut latencies_ms, mut freeze_ms) = (vec![], 0.0_f64);
     while Instant::now() < end {

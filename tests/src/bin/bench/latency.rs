@@ -8,7 +8,7 @@ use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::stats::Percentiles;
 
-use crate::turns::{Case, FPS, Seen, bare_pages, by_turns};
+use crate::turns::{Case, FPS, Seen, Witness, bare_pages, by_turns};
 use crate::{Options, report::Report};
 
 const BENCH: &str = "latency";
@@ -28,7 +28,8 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     let cases = [Case::new("ours", proxy.url("/embed/cam")), Case::new("bare", bare)];
     for engine in options.engines(&Engine::THREE) {
         let browser = Browser::launch(engine)?;
-        let mut seen = by_turns(&browser, &cases, 1, options.turns())?.into_iter().flatten();
+        let witness = Witness::of(&proxy, "cam")?;
+        let mut seen = by_turns(&browser, &witness, &cases, 1, options.turns())?.into_iter().flatten();
         if let (Some(ours), Some(bare)) = (seen.next(), seen.next()) {
             tell(engine, &ours, &bare, report);
         }

@@ -6,7 +6,7 @@ use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
 
 use crate::latency::against_bare;
-use crate::turns::{Case, FPS, PLAYER, bare_pages, by_turns};
+use crate::turns::{Case, FPS, PLAYER, Witness, bare_pages, by_turns};
 use crate::{Options, report::Report};
 
 const BENCH: &str = "sound-latency";
@@ -29,12 +29,13 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     let (server, socket) = (bare_pages()?, proxy.ws_url(Some("cam")));
     for engine in options.engines(&Engine::THREE) {
         let browser = Browser::launch(engine)?;
+        let witness = Witness::of(&proxy, "cam")?;
         let bare = format!("{server}/bare-sound.html?target={}#{socket}", target_ms(engine));
         let cases = [
             Case { prepare: unmute, ..Case::new("ours", proxy.url("/embed/cam")) },
             Case { prepare: |page| page.click(600, 300), ..Case::new("bare", bare) },
         ];
-        let mut seen = by_turns(&browser, &cases, 1, options.turns())?.into_iter().flatten();
+        let mut seen = by_turns(&browser, &witness, &cases, 1, options.turns())?.into_iter().flatten();
         if let (Some(ours), Some(bare)) = (seen.next(), seen.next()) {
             against_bare(BENCH, engine, ", with sound", (&ours, &bare), REACH_RATIO, report);
             let what = format!("{}, with sound: longest freeze, ours", engine.name());

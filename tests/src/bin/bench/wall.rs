@@ -7,14 +7,14 @@ use sightline_tests::proxy::Proxy;
 use sightline_tests::serve;
 use sightline_tests::stats::Percentiles;
 
-use crate::turns::{Case, FPS, Seen, bare_pages, by_turns};
+use crate::turns::{Case, FPS, Seen, Witness, bare_pages, by_turns};
 use crate::{Options, report::Report};
 
 const BENCH: &str = "wall";
 const CAMERAS: usize = 16;
 const REACH_RATIO: f64 = 1.15;
 
-/// Measures 60 s of each page in Chromium, by `MediaSource` and by WebCodecs.
+/// Measures 60 s of each page in Chromium, by `MediaSource` and by `WebCodecs`.
 pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     // One encoder: sixteen of them would leave nothing of two cores.
     let camera = Camera::start(Sends { fps: FPS, ..Sends::default() })?;
@@ -34,9 +34,10 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
             ("WebCodecs", "webcodecs", format!("{bare}/bare-webcodecs.html{generator}#{sockets}")),
         ];
         let browser = Browser::launch(engine)?;
+        let witness = Witness::of(&proxy, "cam0")?;
         for (kind, renderer, bare) in kinds {
             let cases = [Case::new("ours", format!("{ours}/{renderer}")), Case::new("bare", bare)];
-            let seen = by_turns(&browser, &cases, CAMERAS, options.turns())?;
+            let seen = by_turns(&browser, &witness, &cases, CAMERAS, options.turns())?;
             let taken = seen[0][0].stats["renderer"].as_str().unwrap_or("mse").to_owned();
             let what = |text: &str| format!("{}, {kind}: {text}", engine.name());
             if taken != renderer {
@@ -59,8 +60,7 @@ fn tell(what: &impl Fn(&str) -> String, seen: &[Vec<Seen>], judged: bool, report
     let worst =
         |seen: &[Seen], of: fn(Percentiles) -> f64| seen.iter().map(|s| of(s.latency())).fold(0.0, f64::max);
     let least = |seen: &[Seen]| seen.iter().map(Seen::shown_percent).fold(100.0, f64::min);
-    let figures: [(&str, fn(Percentiles) -> f64); 2] = [("p50", |p| p.p50), ("p95", |p| p.p95)];
-    for (name, of) in figures {
+    for (name, of) in [("p50", (|p| p.p50) as fn(Percentiles) -> f64), ("p95", |p| p.p95)] {
         let (ours_ms, bare_ms) = (worst(&seen[0], of), worst(&seen[1], of));
         report.figure(BENCH, what(&format!("worst of {CAMERAS}, {name}, bare")), bare_ms, "ms");
         let what = what(&format!("worst of {CAMERAS}, {name}, ours"));
@@ -81,14 +81,10 @@ fn our_pages(proxy: &Proxy, names: &[String]) -> Result<String> {
     let names = names.to_vec();
     serve::pages(move |path| {
         let renderer = path.trim_start_matches('/');
-        let players: String = names
-            .iter()
-            .map(|name| {
-                format!(
-                    "<sightline-player stream=\"{name}\" muted renderer=\"{renderer}\"></sightline-player>"
-                )
-            })
-            .collect();
+        let player = |name: &String| {
+            format!("<sightline-player stream=\"{name}\" muted renderer=\"{renderer}\"></sightline-player>")
+        };
+        let players = names.iter().map(player).collect::<Vec<_>>().concat();
         Some(format!(
             "<!doctype html><title>A wall</title><script src=\"{script}\"></script>\
              <body style=\"margin:0;display:grid;grid-template-columns:repeat(4,1fr)\">{players}</body>"

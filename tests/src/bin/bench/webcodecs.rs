@@ -1,4 +1,4 @@
-//! Capture to screen by WebCodecs: our page, and by turns bare pages that decode the same bytes and show each picture at once.
+//! Capture to screen by `WebCodecs`: our page, and by turns bare pages that decode the same bytes and show each picture at once.
 
 use anyhow::Result;
 use sightline_tests::browser::{Browser, Engine};
@@ -6,7 +6,7 @@ use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
 
 use crate::latency::REACH_DROPPED_PERCENT;
-use crate::turns::{Case, FPS, Seen, bare_pages, by_turns};
+use crate::turns::{Case, FPS, Seen, Witness, bare_pages, by_turns};
 use crate::{Options, report::Report};
 
 const BENCH: &str = "webcodecs";
@@ -19,6 +19,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     let (server, socket) = (bare_pages()?, proxy.ws_url(Some("cam")));
     for engine in options.engines(&Engine::THREE) {
         let browser = Browser::launch(engine)?;
+        let witness = Witness::of(&proxy, "cam")?;
         let mut cases = vec![
             Case::new("ours", proxy.url("/embed/cam?renderer=webcodecs")),
             Case::new("canvas", format!("{server}/bare-webcodecs.html#{socket}")),
@@ -26,7 +27,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
         if engine == Engine::Chromium {
             cases.push(Case::new("generator", format!("{server}/bare-webcodecs.html?to=generator#{socket}")));
         }
-        let seen = by_turns(&browser, &cases, 1, options.turns())?;
+        let seen = by_turns(&browser, &witness, &cases, 1, options.turns())?;
         tell(engine, &cases, &seen, report);
     }
     Ok(())
