@@ -398,9 +398,9 @@ fn picture(coding: Coding) -> impl Strategy<Value = Vec<Vec<u8>>> {
         if coding == Coding::H265 { (vec![39 << 1, 1], vec![2, 1]) } else { (vec![6], vec![0x41]) };
     (vec(nal(prefix, 20), 0..3), vec(nal(slice, 200), 1..5)).prop_map(|(front, slices)| {
         let mut slices = slices;
-        for slice in &mut slices {
-            let at = slice.len().min(if slice[0] == 2 { 2 } else { 1 });
-            slice[at] |= 0x80;
+        for (i, slice) in slices.iter_mut().enumerate() {
+            let at = if slice[0] == 2 { 2 } else { 1 };
+            slice[at] = slice[at] & 0x7f | 1 | u8::from(i == 0) << 7;
         }
         [front, slices].concat()
     })
@@ -450,7 +450,7 @@ proptest! {
         lost in vec(prop::bool::weighted(0.2), 200),
         markers: bool,
     ) {
-        let mut depacketiser = Depacketiser::new(coding, &Format::default(), true);
+        let mut depacketiser = Depacketiser::new(coding, &Format::default(), false);
         let (mut out, mut loss, mut counted) = (vec![], 0, 0);
         let mut lost = lost.into_iter().cycle();
         for (at, (nals, how)) in pictures.iter().enumerate() {
