@@ -156,7 +156,7 @@ fn descriptions_and_parameter_sets_that_are_wrong() -> Result<()> {
         ("the description is empty", no_sdp(""), Offline("connect_failed", &["127.0.0.1:"])),
         ("the description is garbage", no_sdp("\u{0}\u{1}garbage"), Offline("connect_failed", &["127.0.0.1:"])),
         ("there is no media", no_sdp("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"), Offline("connect_failed", &["No parseable streams"])),
-        ("the clock rate is 0", swap("H264/90000", "H264/0"), Offline("connect_failed", &[])),
+        ("the clock rate is 0", swap("H264/90000", "H264/0"), Offline("unsupported", &["90 kHz"])),
         ("the clock rate is no number", swap("H264/90000", "H264/x"), Offline("connect_failed", &[])),
         ("the clock rate is not H.264's", swap("H264/90000", "H264/48000"), Offline("unsupported", &["90 kHz"])),
         ("the coding is unknown", swap("H264/90000", "H999/90000"), Offline("unsupported", &["H999"])),
