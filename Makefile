@@ -51,7 +51,7 @@ bench: packages release tests/browser/node_modules ## Measure, print a table, an
 	cargo build --release -p sightline-tests --bin bench
 	SIGHTLINE_BIN=$(CURDIR)/target/release/sightline target/release/bench $(BENCH)
 
-FUZZ ?= chunk amf flv session rtsp sps nal aac sound
+FUZZ ?= chunk amf flv session rtsp rtp_h264 rtp_h265 rtp_aac sps nal aac sound
 SECONDS_EACH ?= 60
 
 .PHONY: fuzz

@@ -11,9 +11,12 @@ use sightline::{
             flv::{Demuxer, Kind, Output},
             session::{Event, Phase, Session},
         },
-        rtsp::exchange::Exchange,
+        rtsp::{
+            depacketise::{MAX_PICTURE_LEN, Packet, aac as rtp_aac, fmtp::Format, video},
+            exchange::Exchange,
+        },
     },
-    media::{Coding, Track, aac, h264, h265, pcm, pictures::Pictures, sound::Sound},
+    media::{Coding, Track, aac, h264, h265, nal, pcm, pictures::Pictures, sound::Sound},
     mux::init,
 };
 
@@ -411,6 +414,83 @@ pub fn nal(data: &[u8]) -> usize {
         placed += 1;
     }
     placed
+}
+
+/// Packets of a camera. Each: a byte whose bit 0 is its marker, bit 1 a step of the time, and bit 7 a packet lost in front of it;
+/// its length in 2; its payload. In front of them all, behind 2 bytes of length, what SDP says of them.
+fn packets(data: &[u8]) -> (Format, Vec<Packet>) {
+    let (len, rest) = data.split_first_chunk().unwrap_or((&[0, 0], data));
+    let (format, mut rest) = rest.split_at(rest.len().min(u16::from_be_bytes(*len).into()));
+    let (mut packets, mut ticks) = (vec![], 0);
+    while let Some(([flags, high, low], behind)) = rest.split_first_chunk() {
+        let (payload, behind) = behind.split_at(behind.len().min(u16::from_be_bytes([*high, *low]).into()));
+        rest = behind;
+        ticks += i64::from(flags >> 1 & 1) * 3600;
+        let rate = std::num::NonZeroU32::new(90_000).expect("not 0");
+        packets.push(Packet {
+            payload: Bytes::copy_from_slice(payload),
+            timestamp: retina::Timestamp::new(ticks, rate, 0).expect("fits"),
+            marker: flags & 1 == 1,
+            loss: u16::from(flags >> 7),
+        });
+    }
+    (Format::read(&String::from_utf8_lossy(format)), packets)
+}
+
+/// `depacketise::video` of H.264. Gives how many pictures came out.
+pub fn rtp_h264(data: &[u8]) -> usize {
+    rtp_video(data, Coding::H264)
+}
+
+/// `depacketise::video` of H.265. Gives how many pictures came out.
+pub fn rtp_h265(data: &[u8]) -> usize {
+    rtp_video(data, Coding::H265)
+}
+
+fn rtp_video(data: &[u8], coding: Coding) -> usize {
+    let (format, packets) = packets(data);
+    let mut depacketiser = video::Depacketiser::new(coding, &format, true);
+    let mut pictures = Pictures::new(coding);
+    let (mut out, mut taken, mut given, mut count) = (vec![], 0, 0, 0);
+    for packet in packets {
+        // A start code becomes a length, which has a byte more.
+        taken += 2 * packet.payload.len() + 8;
+        depacketiser.push(&packet, &mut out);
+        assert!(out.len() <= 3 && depacketiser.held_len() <= taken.min(MAX_PICTURE_LEN));
+        for output in out.drain(..) {
+            let video::Output::Unit(unit) = output else { continue };
+            given += unit.data.len();
+            count += 1;
+            if unit.new_sets
+                && depacketiser.record().is_some_and(|record| pictures.configure(&record).is_err())
+            {
+                depacketiser.forget_sets();
+            }
+            let read =
+                nal::access_unit(unit.data.clone(), 4, coding).expect("NAL units behind their lengths");
+            assert!(read.has_picture);
+            let ticks = unit.timestamp.timestamp();
+            if let Ok(Some(part)) = pictures.read(unit.data, ticks) {
+                let _ = pictures.place(part, ticks);
+            }
+        }
+    }
+    assert!(given <= taken);
+    count
+}
+
+/// `depacketise::aac`. Gives how many access units came out.
+pub fn rtp_aac(data: &[u8]) -> usize {
+    let (format, packets) = packets(data);
+    let mut depacketiser = rtp_aac::Depacketiser::new(&format, 1024);
+    let (mut out, mut taken) = (vec![], 0);
+    for packet in packets {
+        taken += packet.payload.len();
+        let _ = depacketiser.push(&packet, &mut out);
+        assert!(depacketiser.held_len() <= 64 << 10);
+    }
+    assert!(out.iter().map(|unit| unit.data.len()).sum::<usize>() <= taken);
+    out.len()
 }
 
 /// `AudioSpecificConfig`: what is taken can be packed, and what there is of silence is short. Gives 1 for one that is taken.

@@ -60,6 +60,8 @@ fn main() {
     session();
     rtsp();
     sdp();
+    rtp_video();
+    rtp_aac();
     parameter_sets();
     access_units();
     aac();
@@ -628,6 +630,96 @@ fn sdp() {
     offered("broken-rtpmap", &["m=audio 0 RTP/AVP 99\r\na=rtpmap:99 mpeg4-generic/0/0\r\n"]);
     offered("nothing", &[]);
     save("sdp", "empty", &[]);
+}
+
+/// A packet: its marker and the step of its time, and 128 for one that is lost in front of it.
+fn rtp(flags: u8, payload: &[u8]) -> Vec<u8> {
+    [&[flags][..], &(payload.len() as u16).to_be_bytes(), payload].concat()
+}
+
+/// The clips of H.264 and H.265 in packets of each form, and packets that lie.
+fn rtp_video() {
+    const END: u8 = 3;
+    for (name, clip, h265, _) in CLIPS {
+        let units: Vec<Vec<Vec<u8>>> =
+            clip.split(", ").map(|unit| unit.split(' ').map(hex).collect()).collect();
+        let target = if h265 == 1 { "rtp_h265" } else { "rtp_h264" };
+        let alone = units.iter().flat_map(|nals| {
+            let last = nals.len() - 1;
+            nals.iter()
+                .enumerate()
+                .flat_map(move |(i, nal)| rtp(u8::from(i == 0) << 1 | u8::from(i == last), nal))
+        });
+        save(target, &format!("{name}-alone"), &[&sized(b""), &alone.collect::<Vec<_>>()]);
+        let together = units.iter().flat_map(|nals| {
+            let head: &[u8] = if h265 == 1 { &[96, 1] } else { &[24] };
+            rtp(END, &[head, &nals.iter().flat_map(|nal| sized(nal)).collect::<Vec<_>>()].concat())
+        });
+        save(target, &format!("{name}-together"), &[&sized(b""), &together.collect::<Vec<_>>()]);
+        let fragments = units.iter().flat_map(|nals| {
+            let last_nal = nals.len() - 1;
+            nals.iter().enumerate().flat_map(move |(n, nal)| {
+                let (head, kind, body) = if h265 == 1 {
+                    (vec![nal[0] & 0x81 | 98, nal[1]], nal[0] >> 1 & 63, &nal[2..])
+                } else {
+                    (vec![nal[0] & 0xe0 | 28], nal[0] & 31, &nal[1..])
+                };
+                let last = body.chunks(4).len() - 1;
+                let parts = body.chunks(4).enumerate().flat_map(move |(i, part)| {
+                    let flags = u8::from(i == 0) << 7 | u8::from(i == last) << 6;
+                    let step = u8::from(n == 0 && i == 0) << 1;
+                    let payload = [&head[..], &[flags | kind], part].concat();
+                    rtp(step | u8::from(n == last_nal && i == last), &payload)
+                });
+                parts.collect::<Vec<_>>()
+            })
+        });
+        save(target, &format!("{name}-in-fragments"), &[&sized(b""), &fragments.collect::<Vec<_>>()]);
+    }
+    let described =
+        sized(b"packetization-mode=1;sprop-parameter-sets=Z0LACtoR7ARAAAADAEAAAAyDxImo,aM4PyA==;");
+    let slice = rtp(END, &hex("6588843a0c60"));
+    for (name, packets) in [
+        ("in-the-midst", rtp(END, &[0x7c, 0x45, 1])),
+        ("without-an-end", rtp(2, &[0x7c, 0x85, 1])),
+        (
+            "of-start-codes",
+            rtp(END, &hex("6742c00ada11ec0440000003004000000c83c489a80000000168ce0fc80000016588843a0c60")),
+        ),
+        ("aggregate-that-lies", rtp(END, &[24, 0xff, 0xff, 1])),
+        ("interleaved", rtp(END, &[25, 0, 0, 0, 1, 9])),
+        ("lost", rtp(0x80 | END, &hex("419a2286c0"))),
+    ] {
+        save("rtp_h264", name, &[&described, &packets, &slice]);
+    }
+    save("rtp_h265", "order-numbers", &[&sized(b"sprop-max-don-diff=3"), &rtp(END, &[2, 1, 0, 0, 0x80])]);
+    save("rtp_h265", "paci", &[&sized(b""), &rtp(END, &[100, 1, 0, 0])]);
+    save("rtp_h265", "in-the-midst", &[&sized(b""), &rtp(2, &[98, 1, 0x01, 5]), &rtp(1, &[98, 1, 0x41, 5])]);
+    save("rtp_h265", "aggregate-that-lies", &[&sized(b""), &rtp(END, &[96, 1, 0, 9, 2])]);
+    save("rtp_h265", "without-an-end", &[&sized(b""), &rtp(2, &[98, 1, 0x93, 5]), &rtp(END, &[2, 1, 0x80])]);
+    save("rtp_h265", "lost", &[&sized(b""), &rtp(0x83, &[2, 1, 0x80])]);
+    save("rtp_h265", "empty", &[&sized(b""), &rtp(END, &[])]);
+}
+
+/// AAC by RFC 3640.
+fn rtp_aac() {
+    const HIGH: &[u8] = b"mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1188";
+    let one = rtp(3, &[0, 16, 0, 24, 1, 2, 3]);
+    for (name, format, packet) in [
+        ("one", HIGH, one.clone()),
+        ("three", HIGH, rtp(3, &[0, 48, 0, 8, 0, 16, 0, 8, 1, 2, 3, 4])),
+        ("low", b"mode=AAC-lbr", rtp(3, &[0, 16, 12, 8, 1, 2, 3, 4, 5])),
+        ("in-parts", HIGH, [rtp(2, &[0, 16, 0, 40, 1, 2]), rtp(0, &[0, 16, 0, 40, 3, 4]), rtp(1, &[0, 16, 0, 40, 5])].concat()),
+        ("a-part-lost", HIGH, [rtp(2, &[0, 16, 0, 40, 1, 2]), rtp(0x81, &[0, 16, 0, 40, 5])].concat()),
+        ("interleaved", HIGH, rtp(3, &[0, 16, 0, 9, 1])),
+        ("no-headers", HIGH, rtp(3, &[0, 0, 1, 2])),
+        ("headers-that-lie", HIGH, rtp(3, &[0xff, 0xff, 0, 8, 1])),
+        ("sizes-that-lie", HIGH, rtp(3, &[0, 32, 0, 8, 0xff, 0xf8, 1])),
+        ("empty", HIGH, rtp(3, &[])),
+        ("all-fields", b"sizelength=13;indexlength=3;ctsdeltalength=4;dtsdeltalength=4;randomaccessindication=1;streamstateindication=2;auxiliarydatasizelength=8", rtp(3, &[0, 21, 0, 16, 0, 0, 7, 8])),
+    ] {
+        save("rtp_aac", name, &[&sized(format), &packet, &one]);
+    }
 }
 
 fn sized(nal: &[u8]) -> Vec<u8> {

@@ -74,6 +74,13 @@ fn the_readers_of_access_units_stand_their_corpus() {
 }
 
 #[test]
+fn the_depacketisers_stand_their_corpus() {
+    replay("rtp_h264", harness::rtp_h264);
+    replay("rtp_h265", harness::rtp_h265);
+    replay("rtp_aac", harness::rtp_aac);
+}
+
+#[test]
 fn the_aac_config_reader_stands_its_corpus() {
     replay("aac", harness::aac);
 }
@@ -137,6 +144,21 @@ fn the_seeds_reach_what_they_are_named_for() {
     }
     for (seed, understood) in [("pyramid", 3), ("cra", 4), ("to-be-repaired", 2), ("cut-off", 0)] {
         assert_eq!(given(harness::sps, "sps", seed), understood, "{seed}");
+    }
+    for form in ["alone", "together", "in-fragments"] {
+        for (clip, pictures) in [("pyramid", 9), ("open-gop", 12), ("slices", 2)] {
+            assert_eq!(
+                given(harness::rtp_h264, "rtp_h264", &format!("{clip}-{form}")),
+                pictures,
+                "{clip}-{form}"
+            );
+        }
+        assert_eq!(given(harness::rtp_h265, "rtp_h265", &format!("cra-{form}")), 14, "{form}");
+    }
+    for (seed, units) in
+        [("three", 4), ("low", 2), ("in-parts", 2), ("a-part-lost", 1), ("sizes-that-lie", 2)]
+    {
+        assert_eq!(given(harness::rtp_aac, "rtp_aac", seed), units, "{seed}");
     }
     for (seed, taken) in
         [("lc-48-khz-mono", 1), ("he-explicit", 1), ("ld", 1), ("no-channels", 0), ("cut-off", 0)]

@@ -83,6 +83,7 @@ SOUNDS = {
     'pcma': coded(8000, 'alawenc ! rtppcmapay name=pay1 pt=8'),
     'pcmu': coded(8000, 'mulawenc ! rtppcmupay name=pay1 pt=0'),
     'l16': 'audio/x-raw,format=S16BE ! rtpL16pay name=pay1 pt=97',
+    'l24': 'audio/x-raw,format=S24BE ! rtpL24pay name=pay1 pt=97',
     'g722': coded(16000, 'avenc_g722 ! rtpg722pay name=pay1 pt=9'),
     'opus': 'opusenc ! rtpopuspay name=pay1 pt=97',
 }

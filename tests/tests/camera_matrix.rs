@@ -15,8 +15,8 @@ use sightline_tests::relay::Certificate;
 use sightline_tests::serve;
 use sightline_tests::viewer::Viewer;
 
-/// What the cameras offer. Opus comes by RTMP alone (`published_codecs`): no camera sends it by RTSP.
-const OFFERS: [&str; 14] = [
+/// What the cameras offer.
+const OFFERS: [&str; 16] = [
     "h264",
     "h264+aac",
     "h264+pcma",
@@ -24,6 +24,7 @@ const OFFERS: [&str; 14] = [
     "h264+l16",
     "h264+g726-32",
     "h264+g722",
+    "h264+opus",
     "h265",
     "h265+aac",
     "h265+pcma",
@@ -31,6 +32,7 @@ const OFFERS: [&str; 14] = [
     "h265+l16",
     "h265+g726-32",
     "h265+g722",
+    "h265+opus",
 ];
 
 /// The beginnings of the codec strings that a viewer is told.
@@ -40,6 +42,7 @@ fn codecs(offer: &str) -> Vec<&'static str> {
     match sound {
         "" => vec![picture],
         "aac" => vec![picture, "mp4a.40.2"],
+        "opus" => vec![picture, "opus"],
         _ => vec![picture, "flac"],
     }
 }
@@ -103,7 +106,7 @@ impl Streams {
 
 /// The stream is fetched by this transport, its tracks are these, and each of them goes on.
 fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)) -> Result<()> {
-    let viewer = Viewer::watch_decoding(proxy, name, &["avc1", "hvc1", "mp4a.40.2", "flac"])?;
+    let viewer = Viewer::watch_decoding(proxy, name, &["avc1", "hvc1", "mp4a.40.2", "flac", "opus"])?;
     viewer.wait_fragments(5)?;
     let told = proxy.wait_for_state(name, "live")?;
     ensure!(told["transport"] == *transport, "{told}");
@@ -126,7 +129,7 @@ fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)
 fn assert_plays_everywhere(way: Way) -> Result<()> {
     let cameras = Streams::start(way)?;
     let proxy = &cameras.proxy;
-    for some in cameras.fetched.chunks(7) {
+    for some in cameras.fetched.chunks(8) {
         std::thread::scope(|scope| {
             let tests: Vec<_> =
                 some.iter().map(|stream| (stream, scope.spawn(|| assert_fetched(proxy, stream)))).collect();

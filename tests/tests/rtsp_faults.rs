@@ -33,13 +33,15 @@ enum Then {
     GoesOn,
     /// It goes on in the same session at a key frame, and so many packets at least are counted as lost.
     GoesOnAfterLoss(f64),
+    /// It goes on in the same session at a key frame, and these words are among the stream's warnings.
+    LeavesOut(&'static str),
     /// The viewer is told `offline` with this code and these words, and gets pictures again.
     Offline(&'static str, &'static [&'static str]),
     /// As [`Then::Offline`]; it never gets pictures.
     StaysOffline(&'static str, &'static [&'static str]),
 }
 
-use Then::{GoesOn, GoesOnAfterLoss, Offline, StaysOffline};
+use Then::{GoesOn, GoesOnAfterLoss, LeavesOut, Offline, StaysOffline};
 
 /// A scenario: its name says what the camera does.
 type Row = (&'static str, Script, Then);
@@ -73,7 +75,7 @@ fn packets_that_are_lost_late_doubled_or_broken() -> Result<()> {
         ("the picture of a key frame is lost", camera().drop_of_picture(50, 2), GoesOnAfterLoss(1.0)),
         ("a packet of H.265 is lost", Script::new(&h265).drop_packet(60), GoesOnAfterLoss(1.0)),
         ("the picture of a key frame of H.265 is lost", Script::new(&h265).drop_of_picture(50, 3), GoesOnAfterLoss(1.0)),
-        ("a fragment of H.265 has no beginning", Script::new(&h265).send_rtp(50, &[0x62, 1, 0x13, 2], false), Offline("closed", &["FU"])),
+        ("a fragment of H.265 has no beginning", Script::new(&h265).send_rtp(50, &[0x62, 1, 0x13, 2], false), LeavesOut("whose beginning never came")),
         ("sequence numbers wrap", camera().first_sequence(65_500), GoesOn),
         ("sequence numbers wrap at a loss", camera().first_sequence(65_535 - 60).drop_packet(60), GoesOnAfterLoss(1.0)),
         ("two packets change places", camera().swap_packet(60), Offline("closed", &["Out-of-order"])),
@@ -82,14 +84,21 @@ fn packets_that_are_lost_late_doubled_or_broken() -> Result<()> {
         ("RTP of version 1", camera().change_packet(60, |p| p[0] = 0x40), Offline("closed", &["RTP header"])),
         ("RTP of another payload type", camera().change_packet(60, |p| p[1] = 33), GoesOn),
         ("an RTP header is cut", camera().change_packet(60, |p| p.truncate(7)), Offline("closed", &["RTP header"])),
-        ("an RTP packet is empty", camera().change_packet(60, |p| p.truncate(12)), Offline("closed", &["Empty NAL", "127.0.0.1:", "at byte"])),
-        ("a NAL unit has its forbidden bit set", camera().change_packet(60, |p| p[12] |= 0x80), Offline("closed", &["F bit"])),
-        ("an aggregation packet's lengths lie", camera().send_rtp(50, &[24, 0xff, 0xff, 0x41], false), Offline("closed", &["STAP-A"])),
-        ("an aggregation packet holds nothing", camera().send_rtp(50, &[24, 0, 0], false), Offline("closed", &["STAP-A"])),
-        ("a fragment has no beginning", camera().send_rtp(50, &[0x7c, 0x05, 1, 2], false), Offline("closed", &["FU-A"])),
-        ("a NAL unit is of an unknown type", camera().send_rtp(50, &[30, 1, 2], false), Offline("closed", &["nal"])),
+        ("an RTP packet is empty", camera().change_packet(60, |p| p.truncate(12)), LeavesOut("empty")),
+        ("a NAL unit has its forbidden bit set", camera().change_packet(60, |p| p[12] |= 0x80), LeavesOut("forbidden bit")),
+        ("an aggregation packet's lengths lie", camera().send_rtp(50, &[24, 0xff, 0xff, 0x41], false), LeavesOut("aggregation packet")),
+        ("an aggregation packet holds nothing", camera().send_rtp(50, &[24, 0, 0], false), LeavesOut("aggregation packet")),
+        ("a fragment has no beginning", camera().send_rtp(50, &[0x7c, 0x05, 1, 2], false), LeavesOut("whose beginning never came")),
+        ("a NAL unit is of an unknown type", camera().send_rtp(50, &[30, 1, 2], false), GoesOn),
         ("reports are garbage", camera().send_rtcp(50, &filler(40)), Offline("closed", &["RTCP", "127.0.0.1:", "at byte"])),
-        ("an access unit is beyond 8 MiB", camera().grow_picture(50, 9 << 20), GoesOn),
+        ("a packet is of the interleaved mode", camera().send_rtp(50, &[25, 0, 0, 0, 2, 0x41, 1], false), LeavesOut("STAP-B")),
+        ("a fragment has no end", camera().send_rtp(50, &[0x7c, 0x85, 1, 2], false), LeavesOut("without its end")),
+        ("its first packet is in the midst of a picture", camera().send_rtp(0, &[0x7c, 0x05, 1, 2], false).send_rtp(0, &[0x7c, 0x45, 1], true), GoesOn),
+        ("its first picture is one whose beginning did not come", camera().send_rtp(0, &[0x41, 0x1a, 1, 2], true), GoesOn),
+        ("no packet has a marker", camera().no_markers(), GoesOn),
+        ("no packet of H.265 has a marker", Script::new(&h265).no_markers(), GoesOn),
+        ("each third picture is broken", (1..30).fold(camera(), |camera, n| camera.send_rtp(n * 3 + 1, &[0x7c, 0x05, 1], false)), LeavesOut("whose beginning never came")),
+        ("an access unit is beyond 8 MiB", camera().grow_picture(50, 9 << 20), LeavesOut("8 MiB")),
     ])
 }
 
@@ -147,16 +156,19 @@ fn descriptions_and_parameter_sets_that_are_wrong() -> Result<()> {
         ("the description is empty", no_sdp(""), Offline("connect_failed", &["127.0.0.1:"])),
         ("the description is garbage", no_sdp("\u{0}\u{1}garbage"), Offline("connect_failed", &["127.0.0.1:"])),
         ("there is no media", no_sdp("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n"), Offline("connect_failed", &["No parseable streams"])),
-        ("the clock rate is 0", swap("H264/90000", "H264/0"), Offline("connect_failed", &[])),
+        ("the clock rate is 0", swap("H264/90000", "H264/0"), Offline("unsupported", &["90 kHz"])),
         ("the clock rate is no number", swap("H264/90000", "H264/x"), Offline("connect_failed", &[])),
-        ("the clock rate is not H.264's", swap("H264/90000", "H264/48000"), Offline("connect_failed", &[])),
+        ("the clock rate is not H.264's", swap("H264/90000", "H264/48000"), Offline("unsupported", &["90 kHz"])),
         ("the coding is unknown", swap("H264/90000", "H999/90000"), Offline("unsupported", &["H999"])),
         ("the parameter sets are no base64", swap("sprop-parameter-sets=", "sprop-parameter-sets=%%%,"), GoesOn),
+        ("a parameter has nothing behind it", swap("sprop-parameter-sets=", "x=;;sprop-parameter-sets="), GoesOn),
+        ("the description's parameters end in a semicolon", camera().parameter_sets_in_sdp_only().sdp(|sdp| sdp.lines().map(|line| if line.starts_with("a=fmtp:96") { format!("{line};\r\n") } else { format!("{line}\r\n") }).collect()), GoesOn),
+        ("the first key frame has no parameter sets", camera().parameter_sets_in_band_only().drop_packet(0).drop_packet(1), GoesOnAfterLoss(0.0)),
         ("the parameter sets come in band only", camera().parameter_sets_in_band_only(), GoesOn),
         ("the parameter sets come in the description only", camera().parameter_sets_in_sdp_only(), GoesOn),
-        ("the parameter sets never come", camera().no_parameter_sets(), Offline("unsupported", &["parameter sets"])),
-        ("an SPS is of 5 KiB", camera().change_parameter_sets(50, |set| { if set[0] & 31 == 7 { set.extend(filler(5_000)); } }), Offline("unsupported", &["SPS"])),
-        ("an SPS is cut", camera().change_parameter_sets(50, |set| set.truncate(5)), Offline("closed", &[])),
+        ("the parameter sets never come", camera().no_parameter_sets(), Offline("unsupported", &["never sent its parameter sets"])),
+        ("an SPS is of 5 KiB", camera().change_parameter_sets(50, |set| { if set[0] & 31 == 7 { set.extend(filler(5_000)); } }), LeavesOut("SPS")),
+        ("an SPS is cut", camera().change_parameter_sets(50, |set| set.truncate(5)), LeavesOut("SPS")),
         ("an SPS says 16384x64", camera().change_parameter_sets(50, |set| { if set[0] & 31 == 7 { *set = sps(16_384, 64); } }), Offline("unsupported", &["16384x64"])),
         ("a control address leads elsewhere", swap("a=control:track0", "a=control:http://169.254.169.254/"), GoesOn),
         ("there are a hundred media", camera().sdp(|sdp| sdp + &"m=application 0 RTP/AVP 107\r\na=rtpmap:107 x/90000\r\n".repeat(100)), GoesOn),
@@ -313,7 +325,7 @@ fn check(
 ) -> Result<Vec<Epoch>> {
     let labels = [("stream", stream)];
     match then {
-        GoesOn | GoesOnAfterLoss(_) => {
+        GoesOn | GoesOnAfterLoss(_) | LeavesOut(_) => {
             viewer.wait_fragments(ENOUGH)?;
             ensure!(camera.sessions() == 1, "{} sessions: {:?}", camera.sessions(), told(viewer));
             ensure!(told(viewer).is_none(), "{:?}", told(viewer));
@@ -341,12 +353,16 @@ fn check(
             ensure!(pair[1].key_frame, "it goes on without a key frame: {pair:?}");
         }
     }
+    if let LeavesOut(words) = then {
+        let told = proxy.stream(stream)?["warnings"].to_string();
+        ensure!(told.contains(words), "{words:?} is not in {told}");
+    }
     if let GoesOnAfterLoss(packets) = then {
         let lost = proxy.metric("sightline_packets_lost_total", &labels)?.unwrap_or(0.0);
         ensure!(lost >= *packets, "{lost} packets are counted as lost");
     }
     let epochs: BTreeSet<_> = headers.iter().map(|header| header.epoch).collect();
-    if matches!(then, GoesOn | GoesOnAfterLoss(_)) {
+    if matches!(then, GoesOn | GoesOnAfterLoss(_) | LeavesOut(_)) {
         ensure!(epochs.len() == 1, "epochs {epochs:?}");
     }
     let files: Vec<_> = epochs

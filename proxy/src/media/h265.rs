@@ -139,8 +139,8 @@ pub(crate) fn record(vps: &[u8], sps: &[u8], pps: &[&[u8]]) -> Option<Vec<u8>> {
         0,
         0xfc, // parallelismType: not said
         0xfc | chroma_format_idc,
-        0xf8 | bit_depths[0] - 8,
-        0xf8 | bit_depths[1] - 8,
+        0xf8 | (bit_depths[0] - 8),
+        0xf8 | (bit_depths[1] - 8),
         0, // avgFrameRate: not said
         0,
         sub_layers << 3 | (first & 1) << 2 | 3,

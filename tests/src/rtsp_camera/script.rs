@@ -63,6 +63,7 @@ pub struct Script {
     pub(super) reports: Reports,
     pub(super) drift_ppm: i64,
     pub(super) in_band: bool,
+    pub(super) markers: bool,
     pub(super) in_sdp: bool,
     pub(super) sound: Option<Sound>,
     pub(super) next_sound: Option<Sound>,
@@ -84,6 +85,7 @@ impl Script {
             reports: Reports::Right,
             drift_ppm: 0,
             in_band: true,
+            markers: true,
             in_sdp: true,
             sound: None,
             next_sound: None,
@@ -154,6 +156,12 @@ impl Script {
     /// Packet `n` comes as `change` makes it.
     pub fn change_packet(self, n: u32, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
         self.packet(n, Packet::Changed(Arc::new(change)))
+    }
+
+    /// No packet says that it is the last of its picture.
+    pub fn no_markers(mut self) -> Self {
+        self.markers = false;
+        self
     }
 
     /// The first packet's sequence number.

@@ -208,6 +208,7 @@ impl Sender {
     }
 
     fn packet(&mut self, payload: &[u8], timestamp: u32, marker: bool) -> std::io::Result<()> {
+        let marker = marker && self.script.markers;
         let mut packet = vec![0x80, VIDEO | u8::from(marker) << 7];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());

@@ -197,7 +197,7 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::depacketise::fmtp::Format, *};
 
     fn offer(media: &str, encoding: &str) -> Offer {
         Offer {
@@ -207,7 +207,7 @@ mod tests {
             channels: None,
             played: is_played(encoding),
             not_played_because: None,
-            format: Default::default(),
+            format: Format::default(),
         }
     }
 

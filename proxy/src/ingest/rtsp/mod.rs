@@ -47,7 +47,7 @@ use crate::{
 
 /// One session, from PLAY on.
 pub(super) struct Session {
-    session: retina::client::Session<Playing>,
+    playing: retina::client::Session<Playing>,
     wait: Wait,
     /// For each of the camera's streams that was set up, its track.
     tracks: Vec<Option<SessionTrack>>,
@@ -95,7 +95,7 @@ impl Session {
         };
         let unplayed = audio::unplayed(&offers).map(|text| Event::Warning("unsupported_audio", text));
         let session = Self {
-            session,
+            playing: session,
             wait: Wait::new("closed"),
             tracks: offers.iter().map(|offer| offer.played.then(|| track(offer))).collect(),
             alignment: Alignment::default(),
@@ -119,7 +119,7 @@ impl Session {
             }
             let next = match self.first.take() {
                 Some(item) => Some(Ok(item)),
-                None => self.wait.next(&mut self.session).await?,
+                None => self.wait.next(&mut self.playing).await?,
             };
             let item = match next {
                 Some(Ok(item)) => item,

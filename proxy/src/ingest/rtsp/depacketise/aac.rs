@@ -275,7 +275,7 @@ mod tests {
             lengths in vec((prop_oneof![Just("sizelength"), Just("indexlength"), Just("ctsdeltalength"), Just("auxiliarydatasizelength")], 0u32..40), 0..4),
             packets in vec((vec(any::<u8>(), 0..60), 0i64..3, any::<bool>(), 0u16..2), 0..30),
         ) {
-            let lengths: String = lengths.iter().map(|(name, bits)| format!("{name}={bits};")).collect();
+            let lengths: String = lengths.iter().flat_map(|(name, bits)| [name.to_string(), "=".into(), bits.to_string(), ";".into()]).collect();
             let mut depacketiser = depacketiser(&(lengths + &format));
             let mut taken = 0;
             for (payload, ticks, marker, loss) in packets {

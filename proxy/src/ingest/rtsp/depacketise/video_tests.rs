@@ -38,7 +38,7 @@ fn all(depacketiser: &mut Depacketiser, packets: &[Packet]) -> Vec<Output> {
 
 /// What came, in words: the NAL units of each picture in hexadecimal, and what was broken off.
 fn told(outputs: &[Output]) -> Vec<String> {
-    let hex = |nal: &[u8]| nal.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |nal: &[u8]| nal.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let word = |output: &Output| match output {
         Output::Broken(error) => format!("{error:?}"),
         Output::Unit(unit) => {
@@ -52,7 +52,7 @@ fn told(outputs: &[Output]) -> Vec<String> {
     outputs.iter().map(word).collect()
 }
 
-const SPS: &[u8] = &h264::tests::AVCC.split_at(8).1.split_at(25).0;
+const SPS: &[u8] = h264::tests::AVCC.split_at(8).1.split_at(25).0;
 const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
 
 #[test]
@@ -228,7 +228,7 @@ fn what_has_no_end_is_thrown_away() {
     let mut depacketiser = h264();
     let mut out = vec![];
     depacketiser.push(&packet(&[0x7c, 0x85, 0x88], 0, false), &mut out);
-    let part = packet(&[&[0x7c, 5][..], &[0x55; 60_000]].concat(), 0, false);
+    let part = packet(&[&[0x7c, 5][..], &vec![0x55; 60_000]].concat(), 0, false);
     for _ in 0..1_000 {
         depacketiser.push(&part, &mut out);
         assert!(depacketiser.held_len() <= MAX_PICTURE_LEN);
@@ -362,10 +362,8 @@ fn packed(nals: &[Vec<u8>], how: &[Send], coding: Coding, ticks: i64) -> Vec<Pac
     };
     for (nal, how) in nals.iter().zip(how.iter().cycle()) {
         match *how {
-            Send::Together => {
-                together.push(nal);
-                continue;
-            }
+            Send::Together => together.push(nal),
+
             Send::Alone(len) => {
                 flush(&mut together, &mut payloads);
                 if len >= nal.len() {
@@ -376,9 +374,9 @@ fn packed(nals: &[Vec<u8>], how: &[Send], coding: Coding, ticks: i64) -> Vec<Pac
                 for (i, part) in parts.iter().enumerate() {
                     let flags = u8::from(i == 0) << 7 | u8::from(i + 1 == parts.len()) << 6;
                     let head = if head_len == 2 {
-                        vec![nal[0] & 0x81 | 49 << 1, nal[1], flags | nal[0] >> 1 & 63]
+                        vec![nal[0] & 0x81 | 0x62, nal[1], flags | nal[0] >> 1 & 63]
                     } else {
-                        vec![nal[0] & 0xe0 | 28, flags | nal[0] & 31]
+                        vec![nal[0] & 0xe0 | 0x1c, flags | nal[0] & 31]
                     };
                     payloads.push([&head[..], part].concat());
                 }
@@ -398,9 +396,9 @@ fn picture(coding: Coding) -> impl Strategy<Value = Vec<Vec<u8>>> {
         if coding == Coding::H265 { (vec![39 << 1, 1], vec![2, 1]) } else { (vec![6], vec![0x41]) };
     (vec(nal(prefix, 20), 0..3), vec(nal(slice, 200), 1..5)).prop_map(|(front, slices)| {
         let mut slices = slices;
-        for slice in &mut slices {
-            let at = slice.len().min(if slice[0] == 2 { 2 } else { 1 });
-            slice[at] |= 0x80;
+        for (i, slice) in slices.iter_mut().enumerate() {
+            let at = if slice[0] == 2 { 2 } else { 1 };
+            slice[at] = slice[at] & 0x7f | 1 | u8::from(i == 0) << 7;
         }
         [front, slices].concat()
     })
@@ -414,7 +412,10 @@ fn coding() -> impl Strategy<Value = Coding> {
     prop_oneof![Just(Coding::H264), Just(Coding::H265)]
 }
 
-fn stream() -> impl Strategy<Value = (Coding, Vec<(Vec<Vec<u8>>, Vec<Send>)>)> {
+/// A picture's NAL units, and how they are sent.
+type Sent = (Vec<Vec<u8>>, Vec<Send>);
+
+fn stream() -> impl Strategy<Value = (Coding, Vec<Sent>)> {
     coding().prop_flat_map(|coding| (Just(coding), vec((picture(coding), sending()), 1..8)))
 }
 
@@ -450,7 +451,7 @@ proptest! {
         lost in vec(prop::bool::weighted(0.2), 200),
         markers: bool,
     ) {
-        let mut depacketiser = Depacketiser::new(coding, &Format::default(), true);
+        let mut depacketiser = Depacketiser::new(coding, &Format::default(), false);
         let (mut out, mut loss, mut counted) = (vec![], 0, 0);
         let mut lost = lost.into_iter().cycle();
         for (at, (nals, how)) in pictures.iter().enumerate() {
