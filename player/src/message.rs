@@ -19,6 +19,7 @@ struct Fields {
     versions: Option<Vec<u16>>,
     server: Option<String>,
     time_us: Option<i64>,
+    features: Option<Vec<String>>,
     stream: Option<String>,
     number: Option<u32>,
     epoch: Option<u32>,
@@ -52,8 +53,12 @@ pub fn write(message: &ClientMessage) -> String {
         ClientMessage::Hello { version, codecs } => {
             object.str("type", "hello").int("version", i64::from(*version)).list("codecs", codecs)
         }
-        ClientMessage::Subscribe { stream, audio } => {
-            object.str("type", "subscribe").str("stream", stream).bool("audio", *audio)
+        ClientMessage::Subscribe { stream, audio, max_height } => {
+            let object = object.str("type", "subscribe").str("stream", stream).bool("audio", *audio);
+            if max_height.is_some() { height(object, *max_height) } else { object }
+        }
+        ClientMessage::Quality { stream, max_height } => {
+            height(object.str("type", "quality").str("stream", stream), *max_height)
         }
         ClientMessage::Unsubscribe { stream } => object.str("type", "unsubscribe").str("stream", stream),
         ClientMessage::Ping { client_time_ms } => {
@@ -61,6 +66,10 @@ pub fn write(message: &ClientMessage) -> String {
         }
     }
     .finish()
+}
+
+fn height(object: Object, max_height: Option<u32>) -> Object {
+    object.int("max_height", max_height.map(i64::from))
 }
 
 /// Reads a message; `None` for what this version does not know.
@@ -71,6 +80,7 @@ pub fn read(text: &str) -> Option<ServerMessage> {
             versions: fields.versions?,
             server: fields.server?,
             time_us: fields.time_us?,
+            features: fields.features.unwrap_or_default(),
         },
         "subscribed" => ServerMessage::Subscribed { stream: fields.stream?, number: fields.number? },
         "unsubscribed" => ServerMessage::Unsubscribed { stream: fields.stream?, number: fields.number? },

@@ -8,7 +8,7 @@ use sightline_wire::{Header, Track};
 
 use super::{Command, Event, Facts, Notice, Problem, Session};
 use crate::append::{Failure, History, Queue, Verdict};
-use crate::clock::ServerClock;
+use crate::clock::Reading;
 use crate::latency::{Action, Controller, SoundClock, Target};
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
@@ -19,7 +19,10 @@ use crate::within;
 const MAX_PICTURES: usize = 512;
 
 /// How long after the last fragment the history is taken to be whole, in milliseconds.
-const HISTORY_REST_MS: f64 = 80.0;
+const HISTORY_REST_MS: f64 = 200.0;
+
+/// What is called history is none when it has come no faster than it was taken for this long, in milliseconds.
+const HISTORY_MAX_MS: f64 = 1_000.0;
 
 /// A step in the timeline that is a gap and not jitter, in seconds.
 const GAP_S: f64 = 1.0;
@@ -63,6 +66,8 @@ pub(super) struct Playback<P> {
     tracks: Vec<Track>,
     catch_up_sequence: Option<u32>,
     history_whole: bool,
+    /// When the first picture came, and its presentation time in seconds.
+    began: Option<(f64, f64)>,
     history: History,
     phase: Phase,
     newest_s: Option<f64>,
@@ -103,6 +108,7 @@ impl<P: Clone> Playback<P> {
             tracks: Vec::new(),
             catch_up_sequence: None,
             history_whole: false,
+            began: None,
             history: History::default(),
             phase: Phase::Filling,
             newest_s: None,
@@ -136,6 +142,11 @@ impl<P: Clone> Playback<P> {
 
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// The expected time between two pictures, in milliseconds.
+    pub(super) fn frame_ms(&self) -> f64 {
+        self.frame_ms
     }
 
     pub(super) fn has_media(&self) -> bool {
@@ -172,6 +183,16 @@ impl<P: Clone> Playback<P> {
     fn is_history(&self, sequence: u32) -> bool {
         // Sequence numbers wrap: the difference tells which comes first.
         self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
+    }
+
+    /// A server that names the end of history wrongly would let us wait for ever.
+    fn is_no_history(&self, now_ms: f64) -> bool {
+        let (Some((began_ms, first_s)), Some(newest_s)) = (self.began, self.newest_s) else { return false };
+        let passed_ms = now_ms - began_ms;
+        self.catch_up_sequence.is_some()
+            && now_ms - self.arrived_ms < HISTORY_MAX_MS
+            && passed_ms > HISTORY_MAX_MS
+            && (newest_s - first_s) * 1e3 < passed_ms * 2.5
     }
 
     /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
@@ -224,7 +245,7 @@ impl<P: Clone> Playback<P> {
         self.stats_in_ms = old.stats_in_ms;
     }
 
-    pub(super) fn stats(&self, now_ms: f64, clock: &ServerClock) -> Stats {
+    pub(super) fn stats(&self, now_ms: f64, clock: Reading) -> Stats {
         let (width, height) = self
             .tracks
             .iter()
@@ -267,12 +288,14 @@ impl<P: Clone> Session<P> {
         if self.play.source_open || self.play.has_media() {
             self.out.push(Command::CloseSource);
         }
+        self.has_source = false;
         self.play.forget();
     }
 
     pub(super) fn open_source(&mut self) {
         self.play.generation = self.play.generation.wrapping_add(1);
         self.play.source_open = false;
+        self.has_source = true;
         self.out.push(Command::OpenSource { generation: self.play.generation });
     }
 
@@ -368,6 +391,7 @@ impl<P: Clone> Session<P> {
         }
         play.newest_s =
             Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        play.began.get_or_insert((now_ms, presentation_s));
         play.history.on_video(presentation_s, header.key_frame);
         play.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
         if play.pictures.len() == MAX_PICTURES {
@@ -380,6 +404,10 @@ impl<P: Clone> Session<P> {
         });
         if !history {
             play.controller.on_video(presentation_s, header.capture_time_us, now_ms);
+            // Whoever says that there are no pictures, and sends them, is wrong in one of the two.
+            if self.trouble.as_ref().is_some_and(|trouble| trouble.state == "offline") {
+                self.trouble = None;
+            }
         }
         if play.phase == Phase::Playing {
             self.steer(position_s);

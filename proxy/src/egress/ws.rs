@@ -166,6 +166,7 @@ impl Viewer {
             versions: VERSIONS.to_vec(),
             server: concat!("sightline/", env!("CARGO_PKG_VERSION")).into(),
             time_us: unix_time_us(),
+            features: vec!["quality".into()],
         };
         let begun = async {
             self.say(&welcome).await?;
@@ -333,7 +334,9 @@ impl Viewer {
                 self.codecs = codecs;
                 Ok(())
             }
-            ClientMessage::Subscribe { stream, audio } => self.subscribe(stream, audio).await,
+            ClientMessage::Subscribe { stream, audio, .. } => self.subscribe(stream, audio).await,
+            // Every stream has one size yet.
+            ClientMessage::Quality { .. } => Ok(()),
             ClientMessage::Unsubscribe { stream } => {
                 self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
                 match self.service.hub.get(&stream).map(|stream| stream.number) {
