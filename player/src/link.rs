@@ -252,7 +252,7 @@ impl Link {
     fn take(&mut self, event: Event) {
         match event {
             Event::Joined { member, stream } => self.join(member, stream),
-            Event::Left(member) => drop(self.leave(member)),
+            Event::Left(member) => self.leave(member),
             Event::Ask(member, ask, random) => self.on_ask(member, ask, random),
             Event::Open(connection) if connection == self.connection => self.on_open(),
             Event::Closed(connection, code, random) if connection == self.connection => {
@@ -304,13 +304,11 @@ impl Link {
         self.members.iter().position(|member| member.id == Some(id))
     }
 
-    fn leave(&mut self, id: u32) -> Option<Wanted> {
-        let index = self.position(id)?;
-        let wanted = self.members[index].wanted;
+    fn leave(&mut self, id: u32) {
+        let Some(index) = self.position(id) else { return };
         self.unsubscribe(index);
         self.members[index].id = None;
         self.members.retain(|member| member.id.is_some() || member.owed > 0);
-        wanted
     }
 
     fn on_ask(&mut self, id: u32, ask: Ask, random: f64) {
@@ -380,12 +378,13 @@ impl Link {
         if !others {
             return self.lost(why, random);
         }
-        let Some(id) = self.members[index].id else { return };
+        let Member { id: Some(id), wanted: Some(wanted), ref stream, .. } = self.members[index] else {
+            return;
+        };
+        let stream = stream.clone();
         self.tell(id, News::Down { why: why.into(), attempts: 1 });
-        let stream = self.members[index].stream.clone();
-        if let Some(wanted) = self.leave(id) {
-            self.out.push(Command::Move(id, stream, wanted));
-        }
+        self.leave(id);
+        self.out.push(Command::Move(id, stream, wanted));
     }
 
     fn tell(&mut self, id: u32, news: News) {
@@ -408,6 +407,9 @@ impl Link {
 
     /// Everything is said at once: the server's greeting need not be waited for.
     fn on_open(&mut self) {
+        if !matches!(self.state, State::Connecting { .. }) {
+            return;
+        }
         self.state = State::Up { since_ms: 0.0 };
         self.quiet_ms = 0.0;
         self.dead_ms = DEAD_MS;
@@ -507,6 +509,7 @@ impl Link {
         let was_quiet_ms = self.quiet_ms;
         self.quiet_ms += passed_ms;
         if self.quiet_ms >= self.dead_ms {
+            self.back_off.reset(); // the silence was waiting enough
             return self.lost("the server fell silent", random);
         }
         self.ping_in_ms -= passed_ms;

@@ -66,8 +66,8 @@ pub(super) struct Playback<P> {
     tracks: Vec<Track>,
     catch_up_sequence: Option<u32>,
     history_whole: bool,
-    /// When the first picture came, and its presentation time in seconds.
-    began: Option<(f64, f64)>,
+    /// When it was last looked how fast history comes, and the newest presentation time then, in seconds.
+    looked: Option<(f64, f64)>,
     history: History,
     phase: Phase,
     newest_s: Option<f64>,
@@ -108,7 +108,7 @@ impl<P: Clone> Playback<P> {
             tracks: Vec::new(),
             catch_up_sequence: None,
             history_whole: false,
-            began: None,
+            looked: None,
             history: History::default(),
             phase: Phase::Filling,
             newest_s: None,
@@ -186,13 +186,14 @@ impl<P: Clone> Playback<P> {
     }
 
     /// A server that names the end of history wrongly would let us wait for ever.
-    fn is_no_history(&self, now_ms: f64) -> bool {
-        let (Some((began_ms, first_s)), Some(newest_s)) = (self.began, self.newest_s) else { return false };
-        let passed_ms = now_ms - began_ms;
-        self.catch_up_sequence.is_some()
-            && now_ms - self.arrived_ms < HISTORY_MAX_MS
-            && passed_ms > HISTORY_MAX_MS
-            && (newest_s - first_s) * 1e3 < passed_ms * 2.5
+    fn is_no_history(&mut self, now_ms: f64) -> bool {
+        let (Some((from_ms, from_s)), Some(newest_s)) = (self.looked, self.newest_s) else { return false };
+        let passed_ms = now_ms - from_ms;
+        if self.catch_up_sequence.is_none() || passed_ms <= HISTORY_MAX_MS {
+            return false;
+        }
+        self.looked = Some((now_ms, newest_s));
+        (newest_s - from_s) * 1e3 < passed_ms * 2.5
     }
 
     /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
@@ -391,7 +392,7 @@ impl<P: Clone> Session<P> {
         }
         play.newest_s =
             Some(play.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
-        play.began.get_or_insert((now_ms, presentation_s));
+        play.looked.get_or_insert((now_ms, presentation_s));
         play.history.on_video(presentation_s, header.key_frame);
         play.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
         if play.pictures.len() == MAX_PICTURES {

@@ -896,7 +896,7 @@ impl World {
                     client.worst_behind_ms, client.worst_at_ms
                 ));
             }
-            if client.session.state() != "live" || !client.browser.moving() || client.behind_ms > 0.0 {
+            if client.session.state() != "live" || client.behind_ms > 0.0 {
                 return said("ended stuck".into());
             }
         }
