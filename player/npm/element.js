@@ -75,7 +75,8 @@ export class SightlinePlayer extends HTMLElement {
     for (const type of FORWARDED) this.#video.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     // The browser's own controls, media keys and picture-in-picture reach the player through these.
     this.#video.addEventListener('play', () => this.#player?.play());
-    this.#video.addEventListener('pause', () => this.#player?.pause());
+    // At the end of a MediaSource that was ended, nobody asked for it.
+    this.#video.addEventListener('pause', () => this.#video.ended || this.#player?.pause());
     this.#video.addEventListener('volumechange', () => {
       this.#player?.setMuted(this.#video.muted);
       this.#tellRoute();

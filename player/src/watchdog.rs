@@ -23,6 +23,7 @@ pub enum Step {
 
 /// What a look at the media element showed.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub struct Look {
     /// `currentTime`, in seconds.
     pub position_s: f64,

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
 const DECLARED_S: f64 = 0.2;
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub(crate) struct Browser {
     pub(crate) generation: u32,
     pub(crate) open_at: f64,
@@ -166,16 +167,13 @@ impl Browser {
                 continue;
             }
             let at_s = payload.at_s;
-            match self.ranges.iter_mut().find(|range| range.0 - DECLARED_S <= at_s && at_s <= range.1 + 1e-6)
-            {
-                Some(range) => {
-                    range.0 = range.0.min(at_s);
-                    range.1 = range.1.max(at_s + DECLARED_S);
-                }
-                None => {
-                    self.ranges.push((at_s, at_s + DECLARED_S));
-                    self.ranges.sort_by(|a, b| a.0.total_cmp(&b.0));
-                }
+            let touches = |range: &&mut (f64, f64)| range.0 - DECLARED_S <= at_s && at_s <= range.1 + 1e-6;
+            if let Some(range) = self.ranges.iter_mut().find(touches) {
+                range.0 = range.0.min(at_s);
+                range.1 = range.1.max(at_s + DECLARED_S);
+            } else {
+                self.ranges.push((at_s, at_s + DECLARED_S));
+                self.ranges.sort_by(|a, b| a.0.total_cmp(&b.0));
             }
             if self.coming.back().is_none_or(|&last_s| last_s < at_s) {
                 if self.shown_s.is_none_or(|shown_s| shown_s < at_s) {

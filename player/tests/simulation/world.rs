@@ -547,7 +547,7 @@ impl World {
                 continue;
             }
             if self.now_ms < self.flapping_until_ms {
-                self.say_state(client, frame % 3 == 0);
+                self.say_state(client, frame.is_multiple_of(3));
             }
             let blocked = self.wires[wire].queue.back().is_some_and(|(at, _)| at - self.now_ms > LAG_MS)
                 || self.paused_until_ms - self.now_ms > LAG_MS;
@@ -801,7 +801,7 @@ impl World {
         if this.browser.moving()
             && let Some(media_time_s) = this.browser.show()
         {
-            if this.looked_ms > 0.0 && self.frame as f64 * self.frame_ms / 1e3 - media_time_s < 1.0 {
+            if this.looked_ms > 0.0 && f64::from(self.frame) * self.frame_ms / 1e3 - media_time_s < 1.0 {
                 this.back_ms = this.back_ms.max(now_ms - this.looked_ms);
                 this.looked_ms = 0.0;
             }
