@@ -88,17 +88,12 @@ function wall() {
   const main = h('main', { className: 'wall' }, notice, grid);
   document.body.append(header(count), main);
   const tiles = new Map();
-  // A picture nobody can see costs the camera's network and this machine's decoder: only tiles in view play.
-  const inView = new IntersectionObserver(entries => {
-    for (const { target, isIntersecting } of entries) tiles.get(target.dataset.name)?.play(isIntersecting);
-  }, { rootMargin: '25%' });
 
   const use = ({ streams = [] }) => {
     serverAnswers(true);
     const names = new Set(streams.map(stream => stream.name));
     for (const [name, tile] of tiles) {
       if (names.has(name)) continue;
-      inView.unobserve(tile.item);
       tile.item.remove();
       tiles.delete(name);
     }
@@ -107,7 +102,6 @@ function wall() {
       if (!tile) {
         tiles.set(stream.name, (tile = makeTile(stream.name)));
         grid.append(tile.item);
-        inView.observe(tile.item);
       }
       tile.update(stream);
     }
@@ -127,31 +121,24 @@ function makeTile(name) {
   const dot = h('span', { className: 'dot', 'aria-hidden': 'true' });
   const state = h('span', { className: 'state' });
   const latency = h('span', { className: 'latency' });
-  const picture = h('div', { className: 'picture' });
+  // Out of view it gives its stream back by itself.
+  const element = player(name, { muted: '', quality: 'auto' });
+  const picture = h('div', { className: 'picture' }, element);
   const link = h('a', { href: watchPath(name) }, picture,
     h('span', { className: 'caption' }, dot, h('strong', {}, name), state, latency));
   const item = h('li', { className: 'tile', 'data-name': name }, link);
-  let element = null, listed = {};
+  let listed = {};
   const show = () => {
     // What this page sees counts more than what the list says: it is newer.
-    const now = element?.state && listed.state !== 'idle' ? element.state : listed.state;
+    const now = listed.state !== 'idle' ? element.state : listed.state;
     item.dataset.state = now;
     state.textContent = now === 'live' ? '' : STATES[now] ?? now ?? '';
     if (now !== 'live') latency.textContent = '';
     link.setAttribute('aria-label', `${name}: ${STATES[now] ?? now}${listed.error && now === 'offline' ? ', ' + listed.error.reason : ''}`);
   };
-  return {
-    item,
-    update(stream) { listed = stream; show(); },
-    play(on) {
-      if (!on) { element?.remove(); element = null; return; }
-      if (element) return;
-      element = player(name, { muted: '' });
-      element.addEventListener('statechange', show);
-      element.addEventListener('latency', event => { latency.textContent = ms(event.detail); });
-      picture.replaceChildren(element);
-    },
-  };
+  element.addEventListener('statechange', show);
+  element.addEventListener('latency', event => { latency.textContent = ms(event.detail); });
+  return { item, update(stream) { listed = stream; show(); } };
 }
 
 /** Arrow keys go from tile to tile as the eye does. */

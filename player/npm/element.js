@@ -41,7 +41,14 @@ const words = ({ state, code, reason, sinceUs }) => {
   return reason && code !== 'connecting' ? `Connecting…\n${reason}` : 'Connecting…';
 };
 
+// So much of a window away, a picture is not even waited with before it is given back.
+const isFar = ({ top, bottom, left, right }) =>
+  top > 2 * innerHeight || bottom < -innerHeight || left > 2 * innerWidth || right < -innerWidth;
+
 export class SightlinePlayer extends HTMLElement {
+  // A picture nobody can see costs the camera's network and this machine's decoder.
+  static #sight = new IntersectionObserver(entries => entries.forEach(entry => entry.target.#seen(entry)), { rootMargin: '25%' });
+  static #sizes = new ResizeObserver(entries => entries.forEach(({ target }) => target.#sized()));
   static observedAttributes = [...RESTART, 'muted', 'controls', 'target-latency', 'quality', 'poster'];
   #video = document.createElement('video');
   #text = document.createElement('p');
@@ -54,6 +61,9 @@ export class SightlinePlayer extends HTMLElement {
   #context = null;
   #decoding = null;
   #lead = 0;
+  #far = false;
+  #inView = true;
+  #height = 0;
 
   constructor() {
     super();
@@ -67,7 +77,8 @@ export class SightlinePlayer extends HTMLElement {
     for (const type of FORWARDED) this.#video.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     // The browser's own controls, media keys and picture-in-picture reach the player through these.
     this.#video.addEventListener('play', () => this.#player?.play());
-    this.#video.addEventListener('pause', () => this.#player?.pause());
+    // At the end of a MediaSource that was ended, nobody asked for it.
+    this.#video.addEventListener('pause', () => this.#video.ended || this.#player?.pause());
     this.#video.addEventListener('volumechange', () => {
       this.#player?.setMuted(this.#video.muted);
       this.#tellRoute();
@@ -93,6 +104,7 @@ export class SightlinePlayer extends HTMLElement {
     else if (name === 'poster') now === null ? this.#video.removeAttribute('poster') : (this.#video.poster = now);
     else if (name === 'muted') this.#video.muted = now !== null;
     else if (name === 'target-latency') this.#player?.setTarget(this.#target());
+    else if (name === 'quality') this.#sized();
     else if (RESTART.includes(name) && this.isConnected) this.#restart();
   }
 
@@ -119,6 +131,8 @@ export class SightlinePlayer extends HTMLElement {
   destroy() {
     this.#wanted++;
     this.#watch.abort();
+    SightlinePlayer.#sight.unobserve(this);
+    SightlinePlayer.#sizes.unobserve(this);
     this.#player?.free();
     this.#player = null;
     this.#decoding = null;
@@ -142,6 +156,11 @@ export class SightlinePlayer extends HTMLElement {
       return this.#fail('wasm_failed', `the player could not be loaded: ${error.message}`, true);
     }
     if (wanted !== this.#wanted || !this.isConnected) return;
+    SightlinePlayer.#sight.observe(this);
+    // Far from where anybody looks nothing is asked for: it begins when it is looked at.
+    this.#far = isFar(this.getBoundingClientRect());
+    if (this.#far) return;
+    this.#inView = true;
     const decoders = await this.#decoders();
     if (wanted !== this.#wanted || !this.isConnected) return;
     const src = new URL(this.getAttribute('src') || here, here);
@@ -154,15 +173,34 @@ export class SightlinePlayer extends HTMLElement {
     this.#context?.resume();
     if (!autoplay) this.#askForClick();
     const { signal } = this.#watch = new AbortController();
-    const hidden = () => this.#player?.setHidden(document.hidden);
-    document.addEventListener('visibilitychange', hidden, { signal });
+    SightlinePlayer.#sizes.observe(this);
+    this.#sized(true);
+    document.addEventListener('visibilitychange', () => this.#tellHidden(), { signal });
     window.addEventListener('online', () => this.#player?.networkBack(), { signal });
     // A page that is left may be kept for the way back, and its sockets with it: nobody would read them.
     window.addEventListener('pagehide', () => {
       this.destroy();
       window.addEventListener('pageshow', () => this.isConnected && this.#restart(), { once: true });
     }, { signal });
-    hidden();
+    this.#tellHidden();
+  }
+
+  #seen({ isIntersecting, boundingClientRect }) {
+    this.#inView = isIntersecting;
+    if (isIntersecting && this.#far) this.#restart();
+    else this.#tellHidden(!isIntersecting && isFar(boundingClientRect));
+  }
+
+  #tellHidden(far = false) { this.#player?.setHidden(document.hidden || !this.#inView, far); }
+
+  /** Tells how high the picture is on the screen, where that may choose the stream: only changes that matter. */
+  #sized(anew) {
+    const auto = this.getAttribute('quality') === 'auto';
+    const height = auto ? Math.round(this.clientHeight * devicePixelRatio) : 0;
+    const [small, large] = [this.#height * 0.75, this.#height * 1.25];
+    if (!anew && height > small && height < large || !this.#player || !anew && height === this.#height) return;
+    this.#height = height;
+    this.#player.setHeight(height);
   }
 
   /** What makes decoders, where that way to the screen is asked for and there is one. */

@@ -24,6 +24,30 @@ struct Sample {
     offset_ms: f64,
 }
 
+/// What is known of the server's clock at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    offset_ms: Option<f64>,
+    round_trip_ms: Option<f64>,
+}
+
+impl Reading {
+    /// Server time minus local time, in milliseconds; `None` before the server said anything.
+    pub fn offset_ms(&self) -> Option<f64> {
+        self.offset_ms
+    }
+
+    /// The shortest round trip of the last minute, in milliseconds.
+    pub fn round_trip_ms(&self) -> Option<f64> {
+        self.round_trip_ms
+    }
+
+    /// How long ago something captured at `capture_us` (server's clock) was at `local_ms`, in milliseconds.
+    pub fn age_ms(&self, capture_us: i64, local_ms: f64) -> Option<f64> {
+        Some(local_ms + self.offset_ms? - capture_us as f64 / 1e3)
+    }
+}
+
 /// Server time minus local time.
 #[derive(Debug, Default)]
 pub struct ServerClock {
@@ -66,14 +90,10 @@ impl ServerClock {
         self.best().map(|sample| sample.offset_ms).or(self.greeting_offset_ms)
     }
 
-    /// The shortest round trip of the last minute, in milliseconds.
-    pub fn round_trip_ms(&self) -> Option<f64> {
-        self.best().map(|sample| sample.round_trip_ms)
-    }
-
-    /// How long ago something captured at `capture_us` (server's clock) was at `local_ms`, in milliseconds.
-    pub fn age_ms(&self, capture_us: i64, local_ms: f64) -> Option<f64> {
-        Some(local_ms + self.offset_ms()? - capture_us as f64 / 1e3)
+    /// What is known now, for those who share the connection.
+    pub fn reading(&self) -> Reading {
+        let round_trip_ms = self.best().map(|sample| sample.round_trip_ms);
+        Reading { offset_ms: self.offset_ms(), round_trip_ms }
     }
 }
 
@@ -87,16 +107,16 @@ mod tests {
 
     #[test]
     fn nothing_is_known_before_the_server_spoke() {
-        assert_eq!(ServerClock::default().age_ms(SERVER_US, 0.0), None);
+        assert_eq!(ServerClock::default().reading().age_ms(SERVER_US, 0.0), None);
     }
 
     #[test]
     fn the_greeting_will_do_until_an_answer_is_there() {
         let mut clock = ServerClock::default();
         clock.on_welcome(SERVER_US, 1000.0);
-        assert_eq!(clock.age_ms(SERVER_US, 1250.0), Some(250.0));
+        assert_eq!(clock.reading().age_ms(SERVER_US, 1250.0), Some(250.0));
         clock.on_pong(1000.0, SERVER_US + 5_000, 1010.0);
-        assert_eq!(clock.age_ms(SERVER_US, 1255.0), Some(255.0));
+        assert_eq!(clock.reading().age_ms(SERVER_US, 1255.0), Some(255.0));
     }
 
     #[test]
@@ -104,8 +124,8 @@ mod tests {
         let mut clock = ServerClock::default();
         clock.on_pong(0.0, SERVER_US + 1_000, 2.0);
         clock.on_pong(100.0, SERVER_US + 190_000, 200.0); // a lopsided 100 ms
-        assert_eq!(clock.round_trip_ms(), Some(2.0));
-        assert_eq!(clock.age_ms(SERVER_US, 50.0), Some(50.0));
+        assert_eq!(clock.reading().round_trip_ms(), Some(2.0));
+        assert_eq!(clock.reading().age_ms(SERVER_US, 50.0), Some(50.0));
     }
 
     #[test]
@@ -114,7 +134,7 @@ mod tests {
         clock.on_pong(0.0, SERVER_US, 2.0);
         let hour_us = 3_600_000_000;
         clock.on_pong(5_000.0, SERVER_US + 5_001_000 + hour_us, 5_004.0);
-        let age_ms = clock.age_ms(SERVER_US + hour_us, 5_002.0).expect("known");
+        let age_ms = clock.reading().age_ms(SERVER_US + hour_us, 5_002.0).expect("known");
         assert!((age_ms - 5_001.0).abs() < 1.0, "{age_ms}");
     }
 
@@ -130,7 +150,7 @@ mod tests {
                 clock.on_pong(sent_ms, SERVER_US + ((sent_ms + out_ms) * 1e3) as i64, sent_ms + out_ms + back_ms);
                 best = best.min(out_ms + back_ms);
             }
-            let error = clock.age_ms(SERVER_US, 0.0).expect("known");
+            let error = clock.reading().age_ms(SERVER_US, 0.0).expect("known");
             prop_assert!(error.abs() <= best / 2.0 + 0.01, "{error} {best}");
         }
     }

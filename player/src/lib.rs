@@ -1,7 +1,8 @@
 //! Plays Sightline's streams in a browser, at the live edge.
 //!
 //! The core is pure and compiled for the host too: [`session`] is the whole player as a state machine, and the other
-//! public modules are its parts. Only `transport`, `mse`, `webcodecs` and `player` touch the browser and exist on wasm32 alone.
+//! public modules are its parts. Only `transport`, `links`, `mse`, `webcodecs` and `player` touch the browser and exist on
+//! wasm32 alone.
 //! Payload bytes never enter WASM memory: a fragment's `ArrayBuffer` stays an object of the page.
 
 pub mod append;
@@ -9,6 +10,7 @@ pub mod cadence;
 pub mod clock;
 pub mod json;
 pub mod latency;
+pub mod link;
 pub mod message;
 pub mod reconnect;
 pub mod reorder;
@@ -22,6 +24,8 @@ pub mod watchdog;
 #[global_allocator]
 static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
+#[cfg(target_arch = "wasm32")]
+mod links;
 #[cfg(target_arch = "wasm32")]
 mod mse;
 #[cfg(target_arch = "wasm32")]

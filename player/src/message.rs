@@ -17,8 +17,12 @@ pub fn write(message: &ClientMessage) -> String {
         ClientMessage::Hello { version, codecs } => {
             object.str("type", "hello").int("version", i64::from(*version)).list("codecs", codecs)
         }
-        ClientMessage::Subscribe { stream, audio } => {
-            object.str("type", "subscribe").str("stream", stream).bool("audio", *audio)
+        ClientMessage::Subscribe { stream, audio, max_height } => {
+            let object = object.str("type", "subscribe").str("stream", stream).bool("audio", *audio);
+            if max_height.is_some() { height(object, *max_height) } else { object }
+        }
+        ClientMessage::Quality { stream, max_height } => {
+            height(object.str("type", "quality").str("stream", stream), *max_height)
         }
         ClientMessage::Unsubscribe { stream } => object.str("type", "unsubscribe").str("stream", stream),
         ClientMessage::Ping { client_time_ms } => {
@@ -26,6 +30,10 @@ pub fn write(message: &ClientMessage) -> String {
         }
     }
     .finish()
+}
+
+fn height(object: Object, max_height: Option<u32>) -> Object {
+    object.int("max_height", max_height.map(i64::from))
 }
 
 /// Reads a message; `None` for what this version does not know.
@@ -41,6 +49,13 @@ pub fn read(text: &str) -> Option<ServerMessage> {
                 .collect::<Option<_>>()?,
             server: message.text("server")?,
             time_us: message.int("time_us")?,
+            features: match message.list("features") {
+                Some(features) => features
+                    .iter()
+                    .map(|feature| if let Value::Text(name) = feature { Some(name.clone()) } else { None })
+                    .collect::<Option<_>>()?,
+                None => Vec::new(),
+            },
         },
         "subscribed" => ServerMessage::Subscribed { stream: message.text("stream")?, number: number? },
         "unsubscribed" => ServerMessage::Unsubscribed { stream: message.text("stream")?, number: number? },

@@ -78,11 +78,15 @@ pub(crate) struct Source {
     url: String,
     buffers: Vec<Buffer>,
     _on_open: Closure<dyn FnMut()>,
+    _on_end: Closure<dyn FnMut()>,
 }
 
 impl Source {
     /// Makes a MediaSource and attaches it to `video`.
-    pub(crate) fn open(video: &HtmlVideoElement, tell: impl Fn(Told) + 'static) -> Result<Self, JsValue> {
+    pub(crate) fn open(
+        video: &HtmlVideoElement,
+        tell: impl Fn(Told) + Clone + 'static,
+    ) -> Result<Self, JsValue> {
         let source = if has_media_source() {
             MediaSource::new()?
         } else {
@@ -90,11 +94,24 @@ impl Source {
             Reflect::set(video, &"disableRemotePlayback".into(), &true.into())?;
             ManagedMediaSource::new()?.into()
         };
-        let on_open = Closure::<dyn FnMut()>::new(move || tell(Told::Open));
+        let told = tell.clone();
+        let on_open = Closure::<dyn FnMut()>::new(move || told(Told::Open));
         source.set_onsourceopen(Some(on_open.as_ref().unchecked_ref()));
+        // We never end it: a script of the page did, or the browser.
+        let on_end =
+            Closure::<dyn FnMut()>::new(move || tell(Told::Failed("the MediaSource was ended".into())));
+        source.set_onsourceended(Some(on_end.as_ref().unchecked_ref()));
+        source.set_onsourceclose(Some(on_end.as_ref().unchecked_ref()));
         let url = Url::create_object_url_with_source(&source)?;
         video.set_src(&url);
-        Ok(Self { video: video.clone(), media: source, url, buffers: Vec::new(), _on_open: on_open })
+        Ok(Self {
+            video: video.clone(),
+            media: source,
+            url,
+            buffers: Vec::new(),
+            _on_open: on_open,
+            _on_end: on_end,
+        })
     }
 
     /// Adds a SourceBuffer of each type. All of them come before the first append: that is what browsers want.
@@ -152,6 +169,8 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.media.set_onsourceopen(None);
+        self.media.set_onsourceended(None);
+        self.media.set_onsourceclose(None);
         for Buffer { inner: buffer, .. } in &self.buffers {
             buffer.set_onupdateend(None);
             buffer.set_onerror(None);

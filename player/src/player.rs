@@ -1,9 +1,9 @@
-//! The player as JavaScript sees it: binds a session to a `<video>`, a socket, a MediaSource and a timer.
+//! The player as JavaScript sees it: binds a session to a `<video>`, a seat on a link, a MediaSource and a timer.
 //!
 //! It carries commands out and reports what happened; it decides nothing.
 //!
 //! Invariant: events are handled one at a time, in order, also when carrying out a command causes the next one; after
-//! [`Player::destroy`] nothing is left: no socket, timer, callback or object URL.
+//! [`Player::destroy`] nothing is left: no seat, timer, callback or object URL.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,10 +14,10 @@ use wasm_bindgen::prelude::*;
 use web_sys::{HtmlMediaElement, HtmlVideoElement};
 
 use crate::latency::{SoundClock, Target};
+use crate::links::{Heard, Seat};
 use crate::mse::{Source, Told, buffered_s, codecs};
 use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Renderer, Session};
-use crate::transport::{Message, Transport};
 use crate::webcodecs::{self, Decoders};
 
 /// Time between two looks, in milliseconds.
@@ -29,9 +29,9 @@ const HAVE_FUTURE_DATA: u16 = HtmlMediaElement::HAVE_FUTURE_DATA;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    fn now_ms() -> f64;
+    pub(crate) fn now_ms() -> f64;
     #[wasm_bindgen(js_namespace = Math, js_name = random)]
-    fn random() -> f64;
+    pub(crate) fn random() -> f64;
     #[wasm_bindgen(js_name = setInterval)]
     fn set_interval(callback: &Function, ms: i32) -> i32;
     #[wasm_bindgen(js_name = clearInterval)]
@@ -63,7 +63,6 @@ type Payload = Uint8Array;
 
 struct Shell {
     video: HtmlVideoElement,
-    url: String,
     listener: Function,
     /// Where this browser needs them right.
     durations: Option<Cell<Durations>>,
@@ -71,7 +70,8 @@ struct Shell {
     events: RefCell<VecDeque<Event<Payload>>>,
     busy: Cell<bool>,
     gone: Cell<bool>,
-    transport: RefCell<Option<Transport>>,
+    /// Borrowed for a moment only: whoever is told something may end this player.
+    seat: RefCell<Option<Rc<Seat>>>,
     source: RefCell<Option<Source>>,
     decoders: RefCell<Option<Decoders>>,
     generation: Cell<u32>,
@@ -103,8 +103,8 @@ impl Player {
     #[expect(clippy::too_many_arguments, reason = "one call from JavaScript, by element.js")]
     pub fn new(
         video: HtmlVideoElement,
-        url: String,
-        stream: String,
+        url: &str,
+        stream: &str,
         autoplay: bool,
         target_ms: f64,
         decoders: Option<Function>,
@@ -113,8 +113,7 @@ impl Player {
     ) -> Player {
         let whole_groups = is_firefox(&video);
         let config = Config {
-            stream,
-            codecs: codecs(),
+            stream: stream.into(),
             muted: video.muted(),
             autoplay,
             target: target(target_ms),
@@ -130,12 +129,11 @@ impl Player {
             durations: whole_groups.then(Cell::default),
             session: RefCell::new(Session::new(config)),
             video,
-            url,
             listener,
             events: RefCell::default(),
             busy: Cell::new(false),
             gone: Cell::new(false),
-            transport: RefCell::default(),
+            seat: RefCell::default(),
             source: RefCell::default(),
             decoders: RefCell::default(),
             generation: Cell::new(0),
@@ -152,6 +150,9 @@ impl Player {
         let weak = Rc::downgrade(&shell);
         let tick = Closure::<dyn FnMut()>::new(move || {
             if let Some(shell) = weak.upgrade() {
+                if let Some(seat) = shell.seat() {
+                    seat.tick();
+                }
                 let event = Event::Tick { facts: shell.facts(), random: random() };
                 shell.take(event);
             }
@@ -168,6 +169,14 @@ impl Player {
         let _ = shell.video.add_event_listener_with_callback("error", failed.as_ref().unchecked_ref());
         let frame = frame_loop(&shell);
         let timer = set_interval(tick.as_ref().unchecked_ref(), TICK_MS);
+        let weak = Rc::downgrade(&shell);
+        let ear = Rc::new(move |heard| {
+            if let Some(shell) = weak.upgrade() {
+                shell.hear(heard);
+            }
+        });
+        let seat = Seat::join(url, codecs(), stream, ear);
+        shell.seat.replace(Some(Rc::new(seat)));
         shell.take(Event::Started);
         Player { shell, timer, callbacks: Callbacks { _tick: tick, _frame: frame, failed } }
     }
@@ -208,16 +217,24 @@ impl Player {
         self.shell.take(Event::Target(target(target_ms)));
     }
 
-    /// The page was hidden or shown.
+    /// The page or the element was hidden, or is to be seen again; or it is far from where anybody looks.
     #[wasm_bindgen(js_name = setHidden)]
-    pub fn set_hidden(&self, hidden: bool) {
-        self.shell.take(Event::Hidden(hidden));
+    pub fn set_hidden(&self, hidden: bool, far: bool) {
+        self.shell.take(if far { Event::Far } else { Event::Hidden(hidden) });
+    }
+
+    /// The element is shown at this height in pixels of the screen; 0: the best there is is wanted in any case.
+    #[wasm_bindgen(js_name = setHeight)]
+    pub fn set_height(&self, height: u32) {
+        self.shell.take(Event::Height((height > 0).then_some(height)));
     }
 
     /// There is a network again.
     #[wasm_bindgen(js_name = networkBack)]
     pub fn network_back(&self) {
-        self.shell.take(Event::NetworkBack);
+        if let Some(seat) = self.shell.seat() {
+            seat.network_back();
+        }
     }
 
     /// The figures, as JSON.
@@ -239,7 +256,7 @@ impl Player {
         if let Some(id) = shell.frame_callback.take() {
             let _ = shell.frame_video().cancel_frame(id);
         }
-        shell.transport.take();
+        drop(shell.seat.take());
         shell.source.take();
         shell.decoders.take();
     }
@@ -325,11 +342,9 @@ impl Shell {
 
     fn carry_out(self: &Rc<Self>, command: Command<Payload>) {
         match command {
-            Command::Connect { connection } => self.connect(connection),
-            Command::Disconnect => drop(self.transport.take()),
-            Command::Send(text) => {
-                if let Some(transport) = &*self.transport.borrow() {
-                    transport.send(&text);
+            Command::Link(ask) => {
+                if let Some(seat) = self.seat() {
+                    seat.ask(ask);
                 }
             }
             Command::OpenSource { generation } => {
@@ -417,40 +432,29 @@ impl Shell {
         }
     }
 
-    fn connect(self: &Rc<Self>, connection: u32) {
-        drop(self.transport.take());
-        let weak = Rc::downgrade(self);
-        let tell = move |message| {
-            let Some(shell) = weak.upgrade() else { return };
-            let event = match message {
-                Message::Open => Event::SocketOpen { connection },
-                Message::Closed(code) => Event::SocketClosed { connection, code, random: random() },
-                Message::Text(text) => Event::Text { connection, text },
-                Message::Fragment(header, payload) => {
-                    if let Some(cell) = &shell.durations {
-                        let mut durations = cell.get();
-                        let correction = durations.correction(&header);
-                        cell.set(durations);
-                        if let Some((at, right)) = correction.filter(|(at, _)| at + 4 <= payload.length()) {
-                            payload.subarray(at, at + 4).copy_from(&right);
-                        }
-                    }
-                    Event::Fragment {
-                        connection,
-                        header: *header,
-                        bytes: payload.length() as usize,
-                        payload,
-                        position_s: shell.moving().then(|| shell.video.current_time()),
-                    }
-                }
-                Message::Unreadable => Event::BadMessage,
-            };
-            shell.take(event);
+    fn seat(&self) -> Option<Rc<Seat>> {
+        self.seat.borrow().clone()
+    }
+
+    fn hear(self: &Rc<Self>, heard: Heard) {
+        let (header, payload) = match heard {
+            Heard::News(news) => return self.take(Event::Link(news)),
+            Heard::Fragment(header, payload) => (header, payload),
         };
-        match Transport::open(&self.url, tell) {
-            Ok(transport) => drop(self.transport.replace(Some(transport))),
-            Err(_) => self.take(Event::SocketClosed { connection, code: 1006, random: random() }),
+        if let Some(cell) = &self.durations {
+            let mut durations = cell.get();
+            let correction = durations.correction(&header);
+            cell.set(durations);
+            if let Some((at, right)) = correction.filter(|(at, _)| at + 4 <= payload.length()) {
+                payload.subarray(at, at + 4).copy_from(&right);
+            }
         }
+        self.take(Event::Fragment {
+            header: *header,
+            bytes: payload.length() as usize,
+            payload,
+            position_s: self.moving().then(|| self.video.current_time()),
+        });
     }
 
     fn teller(self: &Rc<Self>, generation: u32) -> impl Fn(Told) + Clone + 'static {

@@ -10,8 +10,9 @@ use crate::within;
 /// The first step, in milliseconds.
 pub const FIRST_DELAY_MS: f64 = 250.0;
 
-/// The longest delay, in milliseconds.
-pub const MAX_DELAY_MS: f64 = 5_000.0;
+/// The longest delay, in milliseconds. A page has one connection to a server, and its pictures are due 3 s after that is
+/// back.
+pub const MAX_DELAY_MS: f64 = 2_000.0;
 
 /// Counts attempts and says how long to wait before the next.
 #[derive(Debug, Default)]
@@ -47,7 +48,7 @@ mod tests {
     fn delays_double_up_to_the_cap_and_start_over_after_a_success() {
         let mut back_off = BackOff::default();
         let delays: Vec<f64> = (0..7).map(|_| back_off.next_delay_ms(1.0)).collect();
-        assert_eq!(delays, [250.0, 500.0, 1000.0, 2000.0, 4000.0, 5000.0, 5000.0]);
+        assert_eq!(delays, [250.0, 500.0, 1000.0, 2000.0, 2000.0, 2000.0, 2000.0]);
         back_off.reset();
         assert_eq!(back_off.next_delay_ms(0.0).to_bits(), 125f64.to_bits());
     }

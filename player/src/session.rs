@@ -1,39 +1,26 @@
 //! The whole player as a state machine: events and the time go in, commands come out.
 //!
-//! Here: connecting, subscribing, and which stream of bytes belongs to which MediaSource. How the picture is placed
-//! and kept at the live edge is in `session/play.rs`; what the server says is read in `session/server.rs`. No clock, no timer, no random numbers, no browser.
+//! Here: the stream as it is asked for, given back and asked for again, and which stream of bytes belongs to which
+//! MediaSource. How the picture is placed and kept at the live edge is in `session/play.rs`; what the server says is read
+//! in `session/server.rs`; the connection is in `link`. No clock, no timer, no random numbers, no browser.
 //!
-//! Invariant: every event is either of the present connection and MediaSource or ignored, and whatever happens, a
-//! later `Tick` leads back to a connection, a subscription and a picture, unless a fatal error was told.
+//! Invariant: every event is either of the present subscription and MediaSource or ignored, and whatever happens, a
+//! later `Tick` leads back to a subscription and a picture, unless a fatal error was told.
 
 mod decode;
 mod events;
 mod play;
 mod server;
 
-use sightline_wire::{ClientMessage, VERSIONS};
-
 pub use events::{Command, Config, Event, Facts, Notice, Problem, Renderer, State};
 
-use crate::clock::ServerClock;
+use crate::clock::Reading;
 use crate::latency::{SoundClock, Target};
-use crate::message;
+use crate::link::{Ask, News, Wanted};
 use crate::reconnect::BackOff;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, Reasons, Stats};
 use crate::within;
 use play::Playback;
-
-/// How long a connection may take to open, in milliseconds.
-const CONNECT_TIMEOUT_MS: f64 = 5_000.0;
-
-/// Nothing came for this long: ask whether anybody is there, in milliseconds.
-const QUIET_PING_MS: f64 = 1_000.0;
-
-/// Nothing came for this long, not even the answer to a ping: the connection is dead, in milliseconds.
-const DEAD_MS: f64 = 4_000.0;
-
-/// Time between two pings, and between the first few, in milliseconds.
-const PING_EVERY_MS: (f64, f64) = (5_000.0, 150.0);
 
 /// After this long with a picture a failure starts the back-off from the beginning, in milliseconds.
 const STABLE_MS: f64 = 5_000.0;
@@ -44,22 +31,15 @@ const PARK_AFTER_MS: f64 = 5_000.0;
 /// When to ask again for a stream that the server does not know, in milliseconds.
 const ASK_AGAIN_MS: f64 = 5_000.0;
 
+/// Without a fragment for this long, or for five pictures, the stream is asked for again, in milliseconds. The server
+/// says so itself when a camera falls silent: this is for one that does not.
+const STARVED_MS: f64 = 10_000.0;
+
+/// The same where fragments come that belong to nothing that was announced.
+const STRANGE_MS: f64 = 2_000.0;
+
 /// The longest step a tick counts, in milliseconds: a page that slept was not waiting.
 const MAX_TICK_MS: f64 = 500.0;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Link {
-    /// Nothing is open. Connect when the tick's account reaches zero.
-    Down {
-        wait_ms: f64,
-    },
-    Connecting {
-        since_ms: f64,
-    },
-    Up,
-    /// A fatal error was told; nothing is tried.
-    Stopped,
-}
 
 /// A player's session with one stream of one server.
 #[derive(Debug)]
@@ -69,20 +49,23 @@ pub struct Session<P> {
     out: Vec<Command<P>>,
     now_ms: f64,
     started_ms: f64,
-    link: Link,
-    connection: u32,
     back_off: BackOff,
-    clock: ServerClock,
-    quiet_ms: f64,
-    pings: u32,
-    ping_in_ms: f64,
-    /// Subscriptions asked for and not answered yet. Media belongs to us only at 0.
-    unanswered: u32,
-    number: Option<u32>,
+    clock: Reading,
+    /// The server gives us the stream.
+    subscribed: bool,
+    /// A MediaSource is there for it, or being opened.
+    has_source: bool,
+    /// A fatal error was told; nothing is tried.
+    stopped: bool,
     /// Sound was asked for in the last subscription.
     with_audio: bool,
+    max_height: Option<u32>,
+    /// Time since the last fragment, while some should come.
+    starved_ms: f64,
+    /// Fragments came that belong to nothing that was announced.
+    strange: bool,
     ask_again_in_ms: Option<f64>,
-    /// Subscription given back because nobody looks.
+    /// The stream is not asked for, or was given back, because nobody looks.
     parked: bool,
     idle_ms: f64,
     hidden: bool,
@@ -91,7 +74,7 @@ pub struct Session<P> {
     trouble: Option<State>,
     told: Option<State>,
     counters: Counters,
-    last_trouble: String,
+    reasons: Reasons,
     play: Playback<P>,
 }
 
@@ -105,25 +88,24 @@ impl<P: Clone> Session<P> {
             out: Vec::new(),
             now_ms: 0.0,
             started_ms: 0.0,
-            link: Link::Down { wait_ms: f64::INFINITY },
-            connection: 0,
             back_off: BackOff::default(),
-            clock: ServerClock::default(),
-            quiet_ms: 0.0,
-            pings: 0,
-            ping_in_ms: 0.0,
-            unanswered: 0,
-            number: None,
+            clock: Reading::default(),
+            subscribed: false,
+            has_source: false,
+            stopped: false,
             with_audio: false,
+            max_height: None,
+            starved_ms: 0.0,
+            strange: false,
             ask_again_in_ms: None,
-            parked: false,
+            parked: true,
             idle_ms: 0.0,
             hidden: false,
             live_ms: 0.0,
             trouble: None,
             told: None,
             counters: Counters::default(),
-            last_trouble: String::new(),
+            reasons: Reasons::default(),
         }
     }
 
@@ -140,52 +122,41 @@ impl<P: Clone> Session<P> {
             Event::Started => {
                 self.started_ms = self.now_ms;
                 if self.wants_play {
-                    self.connect();
+                    self.parked = false;
+                    self.subscribe();
                 }
             }
-            Event::SocketOpen { connection } if connection == self.connection => self.on_open(),
-            Event::SocketClosed { connection, code, random } if connection == self.connection => {
-                if matches!(self.link, Link::Up | Link::Connecting { .. }) {
-                    self.lost(&format!("connection closed ({code})"), random);
-                }
+            Event::Link(news) => self.on_news(news),
+            Event::Fragment { header, payload, bytes, position_s } => {
+                self.on_fragment(&header, payload, bytes, position_s);
             }
-            Event::Text { connection, text } if connection == self.connection && self.link == Link::Up => {
-                self.quiet_ms = 0.0;
-                match message::read(&text) {
-                    Some(message) => self.on_message(message),
-                    None => self.counters.bad_messages += 1, // how the protocol grows: see `wire`
-                }
-            }
-            Event::Fragment { connection, header, payload, bytes, position_s } => {
-                if connection == self.connection && self.link == Link::Up {
-                    self.quiet_ms = 0.0;
-                    self.on_fragment(&header, payload, bytes, position_s);
-                }
-            }
-            Event::BadMessage => self.counters.bad_messages += 1,
             Event::Tick { facts, random } => self.on_tick(facts, random),
             Event::Hidden(hidden) => {
                 self.hidden = hidden;
                 self.idle_ms = 0.0;
                 if !hidden {
+                    self.ask(Ask::Hurry);
                     self.unpark();
                 }
             }
-            Event::NetworkBack => {
-                if let Link::Down { .. } = self.link
-                    && !self.parked
-                    && self.wants_play
-                {
-                    self.back_off.reset();
-                    self.connect();
-                } else if self.link == Link::Up {
-                    self.quiet_ms = self.quiet_ms.max(QUIET_PING_MS); // ask now whether the old one still holds
+            Event::Far => {
+                self.hidden = true;
+                if !self.is_heard() {
+                    self.park();
+                }
+            }
+            Event::Height(max_height) => {
+                self.max_height = max_height;
+                if self.subscribed {
+                    self.ask(Ask::MaxHeight(max_height));
                 }
             }
             Event::Play => {
                 let again = !std::mem::replace(&mut self.wants_play, true);
                 self.idle_ms = 0.0;
-                self.unpark();
+                if !self.hidden || self.is_heard() {
+                    self.unpark();
+                }
                 // The element's own `play` event comes here too: it changes nothing.
                 if again && self.play.is_placed() {
                     self.out.push(Command::Play);
@@ -200,8 +171,8 @@ impl<P: Clone> Session<P> {
             }
             Event::Muted(muted) => {
                 self.config.muted = muted;
-                if !muted && !self.with_audio && self.link == Link::Up && !self.parked {
-                    self.resubscribe();
+                if !muted && !self.with_audio && self.is_asked() {
+                    self.begin_anew();
                 }
             }
             Event::SoundRouted(routed, lead_s) => {
@@ -231,44 +202,74 @@ impl<P: Clone> Session<P> {
         self.out.push(Command::Notify(notice));
     }
 
-    fn send(&mut self, message: &ClientMessage) {
-        self.out.push(Command::Send(crate::message::write(message)));
+    fn ask(&mut self, ask: Ask) {
+        self.out.push(Command::Link(ask));
     }
 
-    // ---- the connection
+    // ---- the stream
 
-    fn connect(&mut self) {
-        self.connection = self.connection.wrapping_add(1);
-        self.link = Link::Connecting { since_ms: 0.0 };
-        self.open_source(); // it opens while the connection does
-        self.out.push(Command::Connect { connection: self.connection });
+    /// Whether the stream is asked for, not given back and not waited with.
+    fn is_asked(&self) -> bool {
+        !self.parked && !self.stopped && self.ask_again_in_ms.is_none()
     }
 
-    fn on_open(&mut self) {
-        self.link = Link::Up;
-        self.quiet_ms = 0.0;
-        self.unanswered = 0;
-        self.number = None;
-        let codecs = self.config.codecs.clone();
-        self.send(&ClientMessage::Hello { version: VERSIONS[0], codecs });
-        self.subscribe();
-        self.pings = 0;
-        self.ping();
+    /// Whether somebody hears it even where nobody sees it.
+    fn is_heard(&self) -> bool {
+        !self.config.muted && self.play.has_audio()
     }
 
-    /// The connection is gone or of no use. The picture stays; a new one is tried for.
-    fn lost(&mut self, why: &str, random: f64) {
-        self.counters.reconnects += 1;
-        why.clone_into(&mut self.last_trouble);
-        let wait_ms = self.back_off.next_delay_ms(random);
-        self.link = Link::Down { wait_ms };
-        self.number = None;
+    /// Asks for the stream from its cached key frame on. The link does so again on each later connection.
+    fn subscribe(&mut self) {
+        self.subscribed = false;
+        self.starved_ms = 0.0;
+        self.strange = false;
         self.ask_again_in_ms = None;
-        self.out.push(Command::Disconnect);
+        self.with_audio = !self.config.muted;
+        let (audio, max_height) = (self.with_audio, self.max_height);
+        self.ask(Ask::Subscribe(Wanted { audio, max_height }));
+        if !self.has_source {
+            self.open_source(); // it opens while the connection does
+        }
+    }
+
+    fn unsubscribe(&mut self) {
+        self.subscribed = false;
+        self.ask_again_in_ms = None;
+        self.ask(Ask::Unsubscribe);
+    }
+
+    /// The same into a new MediaSource, behind the last picture.
+    fn begin_anew(&mut self) {
+        self.hold_and_forget();
+        self.subscribe();
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Connecting => {
+                if !self.has_source && self.is_asked() {
+                    self.open_source();
+                }
+            }
+            News::Down { why, attempts } => self.on_down(&why, attempts),
+            News::Message(message) => self.on_message(message),
+            News::BadMessage => self.counters.bad_messages += 1,
+            News::Clock(clock) => self.clock = clock,
+        }
+    }
+
+    /// The connection is gone or of no use. The picture stays; the link tries for another one.
+    fn on_down(&mut self, why: &str, attempts: u32) {
+        if !self.is_asked() {
+            return;
+        }
+        self.counters.reconnects += 1;
+        self.reasons.push("reconnect", why);
+        self.subscribed = false;
         self.trouble = Some(State {
             state: "connecting",
             code: "disconnected".into(),
-            reason: if self.back_off.attempts() > 1 {
+            reason: if attempts > 1 {
                 "the server does not answer; trying again".into()
             } else {
                 "the connection was lost; connecting again".into()
@@ -278,74 +279,47 @@ impl<P: Clone> Session<P> {
         self.hold_and_forget();
     }
 
-    fn subscribe(&mut self) {
-        self.unanswered += 1;
-        self.with_audio = !self.config.muted;
-        self.ask_again_in_ms = None;
-        let (stream, audio) = (self.config.stream.clone(), self.with_audio);
-        self.send(&ClientMessage::Subscribe { stream, audio });
-    }
-
-    fn unsubscribe(&mut self) {
-        if self.number.take().is_some() || self.unanswered > 0 {
-            let stream = self.config.stream.clone();
-            self.send(&ClientMessage::Unsubscribe { stream });
-        }
-    }
-
-    /// Asks for the stream from its cached key frame on, into a new MediaSource.
-    fn resubscribe(&mut self) {
-        self.unsubscribe();
-        self.hold_and_forget();
-        self.subscribe();
-        self.open_source();
-    }
-
     /// The MediaSource is of no use any more.
     fn rebuild(&mut self, why: &str, random: f64) {
         self.counters.rebuilds += 1;
-        why.clone_into(&mut self.last_trouble);
-        if self.link != Link::Up {
-            return self.hold_and_forget();
+        self.reasons.push("rebuild", why);
+        self.hold_and_forget();
+        if !self.is_asked() {
+            return;
         }
         // Once is bad luck. Again without a stable picture in between, and the server deserves a pause.
-        if self.back_off.attempts() > 0 {
-            return self.lost(why, random);
+        let again = self.back_off.attempts() > 0;
+        let wait_ms = self.back_off.next_delay_ms(random);
+        if again {
+            self.unsubscribe();
+            self.ask_again_in_ms = Some(wait_ms);
+        } else {
+            self.subscribe();
         }
-        self.back_off.next_delay_ms(random);
-        self.resubscribe();
+    }
+
+    /// Nothing else helped: this stream needs another connection.
+    fn reconnect(&mut self, why: &str) {
+        if self.is_asked() {
+            self.ask(Ask::Reconnect(why.into()));
+        }
     }
 
     fn park(&mut self) {
-        self.parked = true;
-        if self.link == Link::Up {
+        if !std::mem::replace(&mut self.parked, true) {
             self.unsubscribe();
         }
     }
 
     fn unpark(&mut self) {
-        if self.link == (Link::Down { wait_ms: f64::INFINITY }) && self.wants_play {
-            self.connect();
+        if self.wants_play && !self.stopped && std::mem::take(&mut self.parked) {
+            self.begin_anew();
         }
-        if !std::mem::take(&mut self.parked) {
-            return;
-        }
-        self.hold_and_forget();
-        if self.link == Link::Up {
-            self.subscribe();
-            self.open_source();
-        }
-    }
-
-    fn ping(&mut self) {
-        self.pings = self.pings.saturating_add(1);
-        self.ping_in_ms = if self.pings < 4 { PING_EVERY_MS.1 } else { PING_EVERY_MS.0 };
-        self.send(&ClientMessage::Ping { client_time_ms: self.now_ms });
     }
 
     fn stop(&mut self, code: &str, message: String) {
-        self.link = Link::Stopped;
-        self.out.push(Command::Disconnect);
+        self.stopped = true;
+        self.unsubscribe();
         self.trouble =
             Some(State { state: "error", code: code.into(), reason: message.clone(), since_us: None });
         self.notify(Notice::Error(Problem { code: code.into(), message, fatal: true, retryable: false }));
@@ -356,26 +330,23 @@ impl<P: Clone> Session<P> {
     fn on_tick(&mut self, facts: Facts, random: f64) {
         let passed_ms = within(self.now_ms - self.play.ticked_ms, 0.0, MAX_TICK_MS);
         self.play.ticked_ms = self.now_ms;
-        match self.link {
-            Link::Stopped => return,
-            Link::Down { wait_ms } if wait_ms <= passed_ms && !self.parked => {
-                self.connect();
-            }
-            Link::Down { wait_ms } => self.link = Link::Down { wait_ms: wait_ms - passed_ms },
-            Link::Connecting { since_ms } if since_ms + passed_ms > CONNECT_TIMEOUT_MS => {
-                self.lost("no answer to the connection attempt", random);
-            }
-            Link::Connecting { since_ms } => self.link = Link::Connecting { since_ms: since_ms + passed_ms },
-            Link::Up => self.on_tick_up(passed_ms, random),
+        if self.stopped {
+            return;
         }
-        if self.hidden && (self.config.muted || !self.play.has_audio()) || !self.wants_play {
+        match self.ask_again_in_ms {
+            Some(wait_ms) if wait_ms <= passed_ms => self.subscribe(),
+            Some(wait_ms) => self.ask_again_in_ms = Some(wait_ms - passed_ms),
+            None => {}
+        }
+        if self.hidden && !self.is_heard() || !self.wants_play {
             self.idle_ms += passed_ms;
-            if self.idle_ms >= PARK_AFTER_MS && !self.parked {
+            if self.idle_ms >= PARK_AFTER_MS {
                 self.park();
             }
         } else {
             self.idle_ms = 0.0;
         }
+        self.look_for_media(passed_ms, random);
         if self.state() == "live" {
             self.live_ms += passed_ms;
             if self.live_ms >= STABLE_MS {
@@ -387,22 +358,17 @@ impl<P: Clone> Session<P> {
         self.watch(facts, random);
     }
 
-    fn on_tick_up(&mut self, passed_ms: f64, random: f64) {
-        let was_quiet_ms = self.quiet_ms;
-        self.quiet_ms += passed_ms;
-        if self.quiet_ms >= DEAD_MS {
-            return self.lost("the server fell silent", random);
-        }
-        self.ping_in_ms -= passed_ms;
-        let second = |ms: f64| (ms / QUIET_PING_MS) as u32;
-        if self.ping_in_ms <= 0.0 || second(self.quiet_ms) > second(was_quiet_ms) {
-            self.ping();
-        }
-        if let Some(wait_ms) = self.ask_again_in_ms {
-            if wait_ms <= passed_ms {
-                self.subscribe();
+    /// Fragments come, or somebody says why not.
+    fn look_for_media(&mut self, passed_ms: f64, random: f64) {
+        let should_come = self.subscribed && (self.trouble.is_none() || self.strange);
+        self.starved_ms = if should_come { self.starved_ms + passed_ms } else { 0.0 };
+        let patience_ms = if self.strange { STRANGE_MS } else { STARVED_MS.max(self.play.frame_ms() * 5.0) };
+        if self.starved_ms > patience_ms {
+            self.starved_ms = 0.0;
+            if self.back_off.attempts() < 2 {
+                self.rebuild("no picture came", random);
             } else {
-                self.ask_again_in_ms = Some(wait_ms - passed_ms);
+                self.reconnect("no picture came");
             }
         }
     }
@@ -433,9 +399,9 @@ impl<P: Clone> Session<P> {
 
     /// The figures as they are now.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.play.stats(self.now_ms, &self.clock);
+        let mut stats = self.play.stats(self.now_ms, self.clock);
         stats.state = self.state();
-        stats.last_trouble.clone_from(&self.last_trouble);
+        stats.reasons = self.reasons.clone();
         stats.counters = self.counters.clone();
         stats
     }

@@ -15,6 +15,9 @@ const MAX_SAMPLES: usize = 2_048;
 /// How far back rates and percentiles look, in milliseconds.
 const WINDOW_MS: f64 = 2_000.0;
 
+/// Steps against trouble that are remembered.
+const MAX_REASONS: usize = 8;
+
 /// Values of the last two seconds.
 #[derive(Debug, Default)]
 pub struct Window {
@@ -97,6 +100,20 @@ pub struct Counters {
     pub quota_exceeded: u32,
 }
 
+/// The last few steps that were taken against trouble: `rebuild: the picture stood still`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reasons(Vec<String>);
+
+impl Reasons {
+    /// A step was taken.
+    pub fn push(&mut self, step: &str, why: &str) {
+        if self.0.len() == MAX_REASONS {
+            self.0.remove(0);
+        }
+        self.0.push([step, ": ", why].concat());
+    }
+}
+
 /// What `getStats()` returns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
@@ -142,8 +159,8 @@ pub struct Stats {
     pub epoch: u32,
     /// Bytes waiting for a SourceBuffer.
     pub waiting_bytes: usize,
-    /// Why the MediaSource was last built anew or the connection last lost; empty when neither happened.
-    pub last_trouble: String,
+    /// What was done against trouble lately, and why.
+    pub reasons: Reasons,
     /// How often what happened.
     pub counters: Counters,
 }
@@ -175,7 +192,8 @@ impl Stats {
             .int("height", count(self.height))
             .int("epoch", count(self.epoch))
             .int("waitingBytes", self.waiting_bytes as i64)
-            .str("lastTrouble", &self.last_trouble)
+            .str("lastTrouble", self.reasons.0.last().map_or("", String::as_str))
+            .list("troubles", &self.reasons.0)
             .int("fragments", count(c.fragments))
             .num("bytes", c.bytes)
             .int("appends", count(c.appends))

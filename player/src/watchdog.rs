@@ -23,6 +23,7 @@ pub enum Step {
 
 /// What a look at the media element showed.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub struct Look {
     /// `currentTime`, in seconds.
     pub position_s: f64,
@@ -30,8 +31,10 @@ pub struct Look {
     pub total_frames: u32,
     /// Buffered ranges of the element, in seconds: a hole in the sound stops Chromium as one in the video does.
     pub buffered_s: Vec<(f64, f64)>,
-    /// Whether the picture should move: wanted, not hidden, the stream online.
+    /// Whether the picture should move: wanted, not hidden, the stream subscribed.
     pub should_move: bool,
+    /// Whether the camera is said to give pictures.
+    pub online: bool,
     /// Whether the first picture's place was already chosen; before that there is nothing to seek from.
     pub placed: bool,
     /// Presentation time of the newest video fragment, in seconds.
@@ -60,9 +63,16 @@ const STANDING: f64 = 0.2;
 /// like that, and its time with some milliseconds a second, until a seek.
 const UNTIMED_MS: f64 = 300.0;
 
+/// A look at which the playhead is this much farther than play could have brought it, in milliseconds, follows a jump.
+const JUMP_MS: f64 = 100.0;
+
+/// After this long of play the ladder begins at its first step again, in milliseconds.
+const WELL_MS: f64 = 1_000.0;
+
 const SEEK_AFTER_MS: f64 = 1_500.0;
-const REBUILD_AFTER_MS: f64 = 3_500.0;
-const RECONNECT_AFTER_MS: f64 = 7_000.0;
+/// Counted from the step before, or from the last motion.
+const REBUILD_AFTER_MS: f64 = 1_500.0;
+const RECONNECT_AFTER_MS: f64 = 3_000.0;
 
 /// Looks are some 100 ms apart. A longer pause means that the page slept, and that is not a standstill.
 const MAX_LOOK_MS: f64 = 500.0;
@@ -76,6 +86,10 @@ pub struct Watchdog {
     quiet_ms: f64,
     pictureless_ms: f64,
     untimed_ms: f64,
+    /// Playing well without a break.
+    well_ms: f64,
+    /// How long it had stood still at the last step, in milliseconds.
+    stepped_ms: f64,
     steps: u8,
 }
 
@@ -85,19 +99,26 @@ impl Watchdog {
         let (last_ms, last) = self.last.replace((now_ms, look.clone()))?;
         let passed_ms = within(now_ms - last_ms, 0.0, MAX_LOOK_MS);
         let moved_ms = (look.position_s - last.position_s).abs() * 1e3;
-        let moved = moved_ms > (passed_ms * STANDING).max(1.0);
+        // A jump is what somebody did about it, and proves nothing.
+        let jumped = moved_ms > passed_ms * 2.0 + JUMP_MS;
+        let moved = moved_ms > (passed_ms * STANDING).max(1.0) && !jumped;
         let new_picture = look.total_frames != last.total_frames;
         self.quiet_ms = if look.newest_s == last.newest_s { self.quiet_ms + passed_ms } else { 0.0 };
         self.pictureless_ms = if new_picture { 0.0 } else { self.pictureless_ms + passed_ms };
+        if look.should_move && (look.newest_s.is_none() || !look.online) {
+            return None; // nothing can move yet, and what was tried before still counts
+        }
+        self.well_ms = if moved && self.pictureless_ms < WELL_MS { self.well_ms + passed_ms } else { 0.0 };
+        if self.well_ms >= WELL_MS || !look.should_move {
+            self.stepped_ms = 0.0;
+            self.steps = 0;
+        }
         if moved || !look.should_move {
             self.still_ms = 0.0;
             self.untimed_ms = 0.0;
             // Over a hole in the video Chromium goes on with the sound alone: time moves, the picture does not.
             let patience_ms = SEEK_AFTER_MS.max(look.frame_ms * 5.0);
             if !look.should_move || self.quiet_ms > 1_000.0 || self.pictureless_ms < patience_ms {
-                if new_picture || !look.should_move {
-                    self.steps = 0;
-                }
                 if !look.should_move {
                     self.pictureless_ms = 0.0;
                 }
@@ -134,12 +155,17 @@ impl Watchdog {
             1 => (REBUILD_AFTER_MS, Step::Rebuild),
             _ => (RECONNECT_AFTER_MS, Step::Reconnect),
         };
-        if still_ms < after_ms * scale {
+        if still_ms < self.stepped_ms {
+            self.stepped_ms = 0.0; // it moved meanwhile
+        }
+        if still_ms - self.stepped_ms < after_ms * scale {
             return None;
         }
+        self.stepped_ms = still_ms;
         self.steps += 1;
         if step == Step::Reconnect {
             self.steps = 0;
+            self.stepped_ms = 0.0;
             self.still_ms = 0.0;
             self.pictureless_ms = 0.0;
         }
@@ -181,6 +207,7 @@ mod tests {
             total_frames: 100,
             buffered_s: vec![(0.0, newest_s + 0.2)],
             should_move: true,
+            online: true,
             placed: true,
             newest_s: Some(newest_s),
             frame_ms: 40.0,
@@ -203,9 +230,10 @@ mod tests {
             steps,
             [
                 (1500, Step::SeekToLive),
-                (3500, Step::Rebuild),
-                (7000, Step::Reconnect),
-                (8500, Step::SeekToLive),
+                (3000, Step::Rebuild),
+                (6000, Step::Reconnect),
+                (7500, Step::SeekToLive),
+                (9000, Step::Rebuild),
             ]
         );
     }
@@ -275,6 +303,47 @@ mod tests {
         let mut dog = Watchdog::default();
         dog.look(&still(6.0), 0.0);
         assert_eq!(dog.look(&still(6.1), 3_600_000.0), None);
+    }
+
+    #[test]
+    fn a_jump_that_did_not_help_is_followed_by_the_next_step() {
+        // Each jump to the live edge moves the playhead, and there it stands again.
+        let mut dog = Watchdog::default();
+        let (mut position_s, mut steps) = (5.0, Vec::new());
+        for i in 0..75 {
+            let newest_s = 6.0 + f64::from(i) * 0.1;
+            let look = Look { position_s, total_frames: 100 + (position_s as u32), ..still(newest_s) };
+            if let Some(step) = dog.look(&look, f64::from(i) * 100.0) {
+                if step == Step::SeekToLive {
+                    position_s = newest_s;
+                }
+                steps.push(step);
+            }
+        }
+        assert_eq!(steps, [Step::SeekToLive, Step::Rebuild, Step::Reconnect]);
+    }
+
+    #[test]
+    fn a_new_media_source_that_stands_still_like_the_old_one_leads_to_another_connection() {
+        let mut dog = Watchdog::default();
+        let mut steps = Vec::new();
+        let mut filling = 0;
+        for i in 0..120 {
+            let look = if filling > 0 {
+                Look { newest_s: None, placed: false, position_s: 0.0, ..still(6.0) }
+            } else {
+                still(6.0 + f64::from(i) * 0.1)
+            };
+            filling -= 1;
+            if let Some(step) = dog.look(&look, f64::from(i) * 100.0) {
+                if step == Step::Rebuild {
+                    dog.on_rebuilt();
+                    filling = 5;
+                }
+                steps.push(step);
+            }
+        }
+        assert_eq!(steps[..3], [Step::SeekToLive, Step::Rebuild, Step::Reconnect]);
     }
 
     #[test]

@@ -7,11 +7,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use sightline_player::latency::{SoundClock, Target};
+use sightline_player::link::{self, Link};
 use sightline_player::session::{Command, Config, Event, Facts, Notice, Renderer, Session};
 use sightline_wire::{ClientMessage, Header, Kind, Media, ServerMessage, Track};
 
 const FRAME_MS: f64 = 40.0;
 const GOP: u32 = 50;
+/// The only session on its link.
+const MEMBER: u32 = 1;
 
 /// xorshift64*: the same on every machine.
 struct Random(u64);
@@ -64,15 +67,23 @@ struct Decoders {
     gone: bool,
 }
 
+/// What is on its way to the page.
+enum Coming {
+    Told(link::Event),
+    Fragment(u32, Header, u32),
+    Shown(i64),
+}
+
 struct Simulation {
     world: World,
     random: Random,
     now_ms: f64,
     session: Session<u32>,
+    link: Link,
     decoders: Decoders,
     connection: Option<u32>,
     opening: Option<(f64, u32)>,
-    network: VecDeque<(f64, Event<u32>)>,
+    network: VecDeque<(f64, Coming)>,
     subscribed: bool,
     frame: u32,
     wake_ms: f64,
@@ -84,7 +95,6 @@ impl Simulation {
     fn run(world: World, seed: u64, seconds: u32) -> Self {
         let config = Config {
             stream: "gate".into(),
-            codecs: vec!["avc1".into()],
             muted: true,
             autoplay: true,
             target: world.target,
@@ -97,6 +107,7 @@ impl Simulation {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             now_ms: 0.0,
             session: Session::new(config),
+            link: Link::new(vec!["avc1".into()]),
             decoders: Decoders::default(),
             connection: None,
             opening: None,
@@ -107,6 +118,7 @@ impl Simulation {
             paused_until_ms: 0.0,
             renderer_changes: 0,
         };
+        simulation.tell(link::Event::Joined { member: MEMBER, stream: "gate".into() });
         simulation.give(Event::Started);
         simulation.go_on(seconds);
         simulation
@@ -130,7 +142,29 @@ impl Simulation {
         }
     }
 
-    fn send(&mut self, event: Event<u32>) {
+    fn tell(&mut self, event: link::Event) {
+        for command in self.link.handle(event, self.now_ms) {
+            match command {
+                link::Command::Connect(connection) => {
+                    self.network.clear();
+                    self.subscribed = false;
+                    self.connection = None;
+                    self.opening = Some((self.now_ms + 5.0, connection));
+                }
+                link::Command::Disconnect => {
+                    self.connection = None;
+                    self.opening = None;
+                    self.subscribed = false;
+                    self.network.clear();
+                }
+                link::Command::Send(text) => self.hear(&text),
+                link::Command::Tell(_, news) => self.give(Event::Link(news)),
+                link::Command::Move(..) => unreachable!("one session is alone"),
+            }
+        }
+    }
+
+    fn send(&mut self, event: Coming) {
         let jitter_ms = self.random.unit() * self.world.jitter_ms;
         let at_ms = self.now_ms.max(self.paused_until_ms) + 1.0 + jitter_ms;
         let last_ms = self.network.back().map_or(0.0, |(at_ms, _)| *at_ms);
@@ -140,7 +174,7 @@ impl Simulation {
     fn say(&mut self, message: &ServerMessage) {
         if let Some(connection) = self.connection {
             let text = serde_json::to_string(message).expect("serialises");
-            self.send(Event::Text { connection, text });
+            self.send(Coming::Told(link::Event::Text(connection, text)));
         }
     }
 
@@ -155,7 +189,7 @@ impl Simulation {
             capture_time_us: (Self::taken_ms(frame) * 1e3) as i64,
             ..Header::init(7, 1, 0)
         };
-        self.send(Event::Fragment { connection, header, payload: frame, bytes: 6_000, position_s: None });
+        self.send(Coming::Fragment(connection, header, frame));
     }
 
     fn hear(&mut self, text: &str) {
@@ -188,7 +222,7 @@ impl Simulation {
             ClientMessage::Ping { client_time_ms } => {
                 self.say(&ServerMessage::Pong { client_time_ms, time_us: (self.now_ms * 1e3) as i64 });
             }
-            ClientMessage::Hello { .. } => {}
+            ClientMessage::Hello { .. } | ClientMessage::Quality { .. } => {}
         }
     }
 
@@ -196,19 +230,10 @@ impl Simulation {
         let now_ms = self.now_ms;
         let decoders = &mut self.decoders;
         match command {
-            Command::Connect { connection } => {
-                self.network.clear();
-                self.subscribed = false;
-                self.connection = None;
-                self.opening = Some((now_ms + 5.0, connection));
+            Command::Link(ask) => {
+                let random = self.random.unit();
+                return self.tell(link::Event::Ask(MEMBER, ask, random));
             }
-            Command::Disconnect => {
-                self.connection = None;
-                self.opening = None;
-                self.subscribed = false;
-                self.network.clear();
-            }
-            Command::Send(text) => self.hear(&text),
             Command::OpenDecoders { generation } => {
                 decoders.generation = generation;
                 decoders.configured = false;
@@ -234,7 +259,7 @@ impl Simulation {
                 decoders.shown.push((now_ms, us));
                 self.network.push_front((
                     now_ms,
-                    Event::FrameShown { media_time_s: us as f64 / 1e6, shown_ms: now_ms },
+                    Coming::Shown(us),
                 ));
             }
             Command::Discard(us) => decoders.open.retain(|&open| open >= us),
@@ -260,7 +285,7 @@ impl Simulation {
             self.network.clear();
             self.subscribed = false;
             let random = self.random.unit();
-            self.give(Event::SocketClosed { connection, code: 1006, random });
+            self.tell(link::Event::Closed(connection, 1006, random));
         }
         while Self::taken_ms(self.frame) <= now_ms {
             if self.subscribed {
@@ -270,10 +295,20 @@ impl Simulation {
         }
         if let Some((_, connection)) = self.opening.take_if(|(at_ms, _)| *at_ms <= now_ms) {
             self.connection = Some(connection);
-            self.give(Event::SocketOpen { connection });
+            self.tell(link::Event::Open(connection));
         }
-        while let Some((_, event)) = self.network.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
-            self.give(event);
+        while let Some((_, coming)) = self.network.pop_front_if(|(at_ms, _)| *at_ms <= now_ms) {
+            match coming {
+                Coming::Told(event) => self.tell(event),
+                Coming::Fragment(connection, header, payload) => {
+                    if self.link.on_fragment(connection, header.number, now_ms).is_some() {
+                        self.give(Event::Fragment { header, payload, bytes: 6_000, position_s: None });
+                    }
+                }
+                Coming::Shown(us) => {
+                    self.give(Event::FrameShown { media_time_s: us as f64 / 1e6, shown_ms: now_ms });
+                }
+            }
         }
         while let Some((_, presentation_us)) = self.decoders.busy.pop_front_if(|(at_ms, _)| *at_ms <= now_ms)
         {
@@ -293,6 +328,7 @@ impl Simulation {
         }
         if (now_ms as u64).is_multiple_of(100) {
             let random = self.random.unit();
+            self.tell(link::Event::Tick(random));
             self.give(Event::Tick { facts: Facts::default(), random });
         }
     }

@@ -152,7 +152,7 @@ impl Viewer {
         let viewer = Self::connect(&proxy.ws_url(None))?;
         let codecs = codecs.iter().map(|&codec| codec.to_owned()).collect();
         viewer.say(&ClientMessage::Hello { version: VERSIONS[0], codecs });
-        viewer.say(&ClientMessage::Subscribe { stream: stream.to_owned(), audio: true });
+        viewer.say(&ClientMessage::Subscribe { stream: stream.to_owned(), audio: true, max_height: None });
         Ok(viewer)
     }
 

@@ -71,7 +71,7 @@ fn one_socket_carries_several_streams_and_a_subscription_can_end() -> Result<()>
     let viewer = Viewer::connect(&proxy.ws_url(None))?;
     viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["avc1".into()] });
     let number = |name: &'static str| {
-        viewer.say(&ClientMessage::Subscribe { stream: name.into(), audio: true });
+        viewer.say(&ClientMessage::Subscribe { stream: name.into(), audio: true, max_height: None });
         viewer.wait_text(name, move |message| match message {
             ServerMessage::Subscribed { stream, number } if stream == name => Some(*number),
             _ => None,
@@ -123,14 +123,14 @@ fn an_unknown_stream_is_a_404_that_names_the_list_and_an_error_over_the_socket()
     }
 
     let viewer = Viewer::connect(&proxy.ws_url(None))?;
-    viewer.say(&ClientMessage::Subscribe { stream: "nobody".into(), audio: true });
+    viewer.say(&ClientMessage::Subscribe { stream: "nobody".into(), audio: true, max_height: None });
     let (code, stream) = viewer.wait_text("an error", |message| match message {
         ServerMessage::Error { code, stream, .. } => Some((*code, stream.clone())),
         _ => None,
     })?;
     assert_eq!((code, stream.as_deref()), (ErrorCode::UnknownStream, Some("nobody")));
     // The socket is still good for a stream that exists.
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true, max_height: None });
     viewer.wait_fragments(25)?;
 
     // With the name in the address there is an answer too, whichever way: a refused upgrade or an error message.
@@ -163,7 +163,7 @@ fn a_client_that_decodes_no_h264_is_told_so() -> Result<()> {
     let proxy = Proxy::for_camera(&camera)?;
     let viewer = Viewer::connect(&proxy.ws_url(None))?;
     viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["vp9".into()] });
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true });
+    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true, max_height: None });
     viewer.wait_text("unsupported_codec", |m| {
         matches!(m, ServerMessage::Error { code: ErrorCode::UnsupportedCodec, .. }).then_some(())
     })?;

@@ -250,7 +250,7 @@ fn run(memory_kib: u64, rows: &[Row]) -> Result<()> {
     let viewers = (0..rows.len()).map(|i| {
         let viewer = Viewer::connect(&proxy.ws_url(None))?;
         viewer.say(&ClientMessage::Hello { version: 1, codecs: vec!["avc1".into(), "hvc1".into()] });
-        viewer.say(&ClientMessage::Subscribe { stream: format!("s{i}"), audio: false });
+        viewer.say(&ClientMessage::Subscribe { stream: format!("s{i}"), audio: false, max_height: None });
         Ok(viewer)
     });
     let viewers = viewers.collect::<Result<Vec<_>>>()?;

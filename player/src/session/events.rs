@@ -5,6 +5,7 @@ use sightline_wire::{Header, Track};
 use crate::append::{Failure, Operation};
 use crate::json::{Object, number_text};
 use crate::latency::{SoundClock, Target};
+use crate::link::{Ask, News};
 use crate::sound;
 use crate::stats::Stats;
 
@@ -13,8 +14,6 @@ use crate::stats::Stats;
 pub struct Config {
     /// The stream's name.
     pub stream: String,
-    /// What the browser decodes, as in `hello`.
-    pub codecs: Vec<String>,
     /// No sound is wanted.
     pub muted: bool,
     /// Begin by itself.
@@ -55,33 +54,12 @@ impl Renderer {
 /// What happened. `P` is a payload: opaque to the session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<P> {
-    /// The player was put on a page. `random` is in 0..1, here and below.
+    /// The player was put on a page, and has a link.
     Started,
-    /// The connection is open.
-    SocketOpen {
-        /// Which, as in [`Command::Connect`].
-        connection: u32,
-    },
-    /// The connection is closed, or could not be opened.
-    SocketClosed {
-        /// Which.
-        connection: u32,
-        /// The WebSocket close code.
-        code: u16,
-        /// In 0..1, for the back-off.
-        random: f64,
-    },
-    /// A text message came.
-    Text {
-        /// On which connection.
-        connection: u32,
-        /// JSON.
-        text: String,
-    },
-    /// A binary message came.
+    /// The link has news.
+    Link(News),
+    /// A fragment of the stream came.
     Fragment {
-        /// On which connection.
-        connection: u32,
         /// Its header.
         header: Header,
         /// What follows the header.
@@ -91,8 +69,6 @@ pub enum Event<P> {
         /// `currentTime` in seconds, if the picture is moving.
         position_s: Option<f64>,
     },
-    /// A binary message had no readable header.
-    BadMessage,
     /// The MediaSource is open.
     SourceOpen {
         /// Which, as in [`Command::OpenSource`].
@@ -164,10 +140,12 @@ pub enum Event<P> {
         /// In 0..1, for the back-off.
         random: f64,
     },
-    /// The page was hidden or shown.
+    /// The page or the element was hidden, or is to be seen again.
     Hidden(bool),
-    /// The browser says that there is a network again.
-    NetworkBack,
+    /// The element is far from where anybody looks.
+    Far,
+    /// The element is shown at this height, in pixels of the screen; none: the best there is, please.
+    Height(Option<u32>),
     /// Somebody wants it to play.
     Play,
     /// Somebody wants it to pause.
@@ -203,15 +181,8 @@ pub struct Facts {
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command<P> {
-    /// Open a connection, after closing the one before.
-    Connect {
-        /// Names it in events.
-        connection: u32,
-    },
-    /// Close the connection.
-    Disconnect,
-    /// Send a text message.
-    Send(String),
+    /// Ask the link.
+    Link(Ask),
     /// Make a MediaSource and attach it, in place of the one before.
     OpenSource {
         /// Names it in events.

@@ -10,7 +10,7 @@ use sightline_wire::{Header, Track};
 use super::decode::Decoding;
 use super::{Command, Event, Facts, Notice, Problem, Renderer, Session};
 use crate::append::{Failure, History, Queue, Verdict};
-use crate::clock::ServerClock;
+use crate::clock::Reading;
 use crate::latency::{Action, Controller, SoundClock, Target};
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
@@ -20,7 +20,10 @@ use crate::watchdog::Watchdog;
 const MAX_PICTURES: usize = 512;
 
 /// How long after the last fragment the history is taken to be whole, in milliseconds.
-const HISTORY_REST_MS: f64 = 80.0;
+const HISTORY_REST_MS: f64 = 200.0;
+
+/// What is called history is none when it has come no faster than it was taken for this long, in milliseconds.
+const HISTORY_MAX_MS: f64 = 1_000.0;
 
 /// A step in the timeline that is a gap and not jitter, in seconds.
 const GAP_S: f64 = 1.0;
@@ -66,6 +69,8 @@ pub(super) struct Playback<P> {
     pub(super) tracks: Vec<Track>,
     catch_up_sequence: Option<u32>,
     pub(super) history_whole: bool,
+    /// When it was last looked how fast history comes, and the newest presentation time then, in seconds.
+    looked: Option<(f64, f64)>,
     history: History,
     phase: Phase,
     newest_s: Option<f64>,
@@ -107,6 +112,7 @@ impl<P: Clone> Playback<P> {
             tracks: Vec::new(),
             catch_up_sequence: None,
             history_whole: false,
+            looked: None,
             history: History::default(),
             phase: Phase::Filling,
             newest_s: None,
@@ -147,6 +153,11 @@ impl<P: Clone> Playback<P> {
         self.epoch
     }
 
+    /// The expected time between two pictures, in milliseconds.
+    pub(super) fn frame_ms(&self) -> f64 {
+        self.frame_ms
+    }
+
     pub(super) fn has_media(&self) -> bool {
         self.buffers_added
     }
@@ -179,6 +190,17 @@ impl<P: Clone> Playback<P> {
         let newest_s = self.appended_s?;
         let begins_s = self.history.begins_s().unwrap_or(newest_s);
         Some((newest_s - self.controller.first_wait_s()).max(begins_s).min(newest_s))
+    }
+
+    /// A server that names the end of history wrongly would let us wait for ever.
+    fn is_no_history(&mut self, now_ms: f64) -> bool {
+        let (Some((from_ms, from_s)), Some(newest_s)) = (self.looked, self.newest_s) else { return false };
+        let passed_ms = now_ms - from_ms;
+        if self.catch_up_sequence.is_none() || passed_ms <= HISTORY_MAX_MS {
+            return false;
+        }
+        self.looked = Some((now_ms, newest_s));
+        (newest_s - from_s) * 1e3 < passed_ms * 2.5
     }
 
     /// An epoch begins. Returns the command that adds `SourceBuffer`s, if they can and must be added now.
@@ -241,7 +263,7 @@ impl<P: Clone> Playback<P> {
         self.stats_in_ms = old.stats_in_ms;
     }
 
-    pub(super) fn stats(&self, now_ms: f64, clock: &ServerClock) -> Stats {
+    pub(super) fn stats(&self, now_ms: f64, clock: Reading) -> Stats {
         let (width, height) = self
             .tracks
             .iter()
@@ -288,12 +310,14 @@ impl<P: Clone> Session<P> {
         if (self.play.source_open || self.play.has_media()) && self.play.decoding.is_none() {
             self.out.push(Command::CloseSource);
         }
+        self.has_source = false;
         self.play.forget();
     }
 
     pub(super) fn open_source(&mut self) {
         self.play.generation = self.play.generation.wrapping_add(1);
         self.play.source_open = false;
+        self.has_source = true;
         let generation = self.play.generation;
         self.out.push(if self.play.decoding.is_some() {
             Command::OpenDecoders { generation }
@@ -402,6 +426,10 @@ impl<P: Clone> Session<P> {
         play.history.on_video(presentation_s, header.key_frame);
         if !history {
             play.controller.on_video(presentation_s, header.capture_time_us, now_ms);
+            // Whoever says that there are no pictures, and sends them, is wrong in one of the two.
+            if self.trouble.as_ref().is_some_and(|trouble| trouble.state == "offline") {
+                self.trouble = None;
+            }
         }
         if play.phase == Phase::Playing {
             self.steer(position_s);

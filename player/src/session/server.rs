@@ -1,4 +1,4 @@
-//! What the server says: which of it is ours, and what follows from it.
+//! What the server says of our stream, and what follows from it.
 //!
 //! Invariant: nothing the server sends ends the session but a fatal error; what is not understood is counted.
 
@@ -11,39 +11,30 @@ use super::{ASK_AGAIN_MS, Notice, Problem, Session, State};
 impl<P: Clone> Session<P> {
     pub(super) fn on_message(&mut self, message: ServerMessage) {
         match message {
-            ServerMessage::Welcome { time_us, .. } => self.clock.on_welcome(time_us, self.now_ms),
-            ServerMessage::Pong { client_time_ms, time_us } => {
-                self.clock.on_pong(client_time_ms, time_us, self.now_ms);
+            ServerMessage::Subscribed { .. } => {
+                self.subscribed = true;
+                self.starved_ms = 0.0;
+                self.trouble = None;
             }
-            ServerMessage::Subscribed { stream, number } if stream == self.config.stream => {
-                self.unanswered = self.unanswered.saturating_sub(1);
-                if self.unanswered == 0 && !self.parked {
-                    self.number = Some(number);
-                    self.trouble = None;
-                }
-            }
-            ServerMessage::Tracks { number, epoch, catch_up_sequence, tracks }
-                if self.number == Some(number) =>
-            {
+            ServerMessage::Tracks { epoch, catch_up_sequence, tracks, .. } => {
                 self.on_tracks(epoch, catch_up_sequence, tracks);
             }
-            ServerMessage::Online { number } if self.number == Some(number) => self.trouble = None,
-            ServerMessage::Offline { number, since_time_us, code, reason } if self.number == Some(number) => {
+            ServerMessage::Online { .. } => self.trouble = None,
+            ServerMessage::Offline { since_time_us, code, reason, .. } => {
                 // A camera that is being connected to for the first time is not "offline since now".
                 let state = if code == "connecting" { "connecting" } else { "offline" };
                 self.trouble = Some(State { state, code, reason, since_us: Some(since_time_us) });
             }
-            ServerMessage::Dropped { number, frames } if self.number == Some(number) => {
+            ServerMessage::Dropped { frames, .. } => {
                 self.counters.server_dropped_frames =
                     self.counters.server_dropped_frames.saturating_add(frames);
                 self.play.controller.on_gap();
             }
-            ServerMessage::Error { code, message, retryable, stream }
-                if stream.as_ref().is_none_or(|stream| *stream == self.config.stream) =>
-            {
-                self.on_error(code, message, retryable);
-            }
-            _ => {}
+            ServerMessage::Error { code, message, retryable, .. } => self.on_error(code, message, retryable),
+            // These are the link's.
+            ServerMessage::Welcome { .. }
+            | ServerMessage::Pong { .. }
+            | ServerMessage::Unsubscribed { .. } => {}
         }
     }
 
@@ -53,7 +44,7 @@ impl<P: Clone> Session<P> {
             ErrorCode::UnsupportedVersion | ErrorCode::UnsupportedCodec => return self.stop(name, message),
             ErrorCode::UnknownStream | ErrorCode::TooMany => {
                 // Somebody may add the stream, or leave: ask again, for as long as it takes.
-                self.unanswered = self.unanswered.saturating_sub(1);
+                self.subscribed = false;
                 self.ask_again_in_ms = Some(ASK_AGAIN_MS);
                 let told = self.trouble.as_ref().is_some_and(|trouble| trouble.code == name);
                 self.trouble = Some(State {
@@ -85,9 +76,12 @@ impl<P: Clone> Session<P> {
     pub(super) fn on_fragment(&mut self, header: &Header, payload: P, bytes: usize, position_s: Option<f64>) {
         self.counters.bytes += bytes as f64;
         self.counters.fragments = self.counters.fragments.saturating_add(1);
-        if self.number != Some(header.number) || header.epoch != self.play.epoch() {
+        if !self.subscribed || header.epoch != self.play.epoch() {
+            self.strange = true;
             return;
         }
+        self.starved_ms = 0.0;
+        self.strange = false;
         let Some(track) = self.play.track_of(header.track) else { return };
         self.play.bits.push(bytes as f64 * 8.0, self.now_ms);
         let fragment = Fragment { header: *header, payload, bytes };

@@ -7,7 +7,6 @@ use crate::latency::SoundClock;
 fn session() -> Session<u32> {
     Session::new(Config {
         stream: "gate".into(),
-        codecs: vec!["avc1".into()],
         muted: true,
         autoplay: true,
         target: Target::Auto,
@@ -17,8 +16,12 @@ fn session() -> Session<u32> {
     })
 }
 
-fn text(connection: u32, message: &ServerMessage) -> Event<u32> {
-    Event::Text { connection, text: serde_json::to_string(message).expect("serialises") }
+fn said(message: ServerMessage) -> Event<u32> {
+    Event::Link(News::Message(message))
+}
+
+fn down() -> Event<u32> {
+    Event::Link(News::Down { why: "connection closed, 1006".into(), attempts: 1 })
 }
 
 fn tick() -> Event<u32> {
@@ -36,7 +39,7 @@ fn tracks(tracks: Vec<Track>, catch_up_sequence: Option<u32>) -> ServerMessage {
     ServerMessage::Tracks { number: 3, epoch: 1, catch_up_sequence, tracks }
 }
 
-fn fragment(connection: u32, sequence: u32) -> Event<u32> {
+fn fragment(sequence: u32) -> Event<u32> {
     let header = Header {
         kind: Kind::Media,
         track: 0,
@@ -46,26 +49,26 @@ fn fragment(connection: u32, sequence: u32) -> Event<u32> {
         duration_ticks: 40,
         ..Header::init(3, 1, 0)
     };
-    Event::Fragment { connection, header, payload: sequence, bytes: 100, position_s: None }
+    Event::Fragment { header, payload: sequence, bytes: 100, position_s: None }
 }
 
-fn sent(commands: &[Command<u32>]) -> Vec<&str> {
-    commands
-        .iter()
-        .filter_map(|c| if let Command::Send(text) = c { Some(text.as_str()) } else { None })
-        .collect()
+fn asked(commands: &[Command<u32>]) -> Vec<&Ask> {
+    commands.iter().filter_map(|c| if let Command::Link(ask) = c { Some(ask) } else { None }).collect()
+}
+
+fn subscribe(audio: bool) -> Ask {
+    Ask::Subscribe(Wanted { audio, max_height: None })
 }
 
 /// A session that is subscribed, with the first fragments appended.
 fn playing() -> Session<u32> {
     let mut s = session();
     s.handle(Event::Started, 0.0);
-    s.handle(Event::SocketOpen { connection: 1 }, 1.0);
-    s.handle(text(1, &ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
     s.handle(Event::SourceOpen { generation: 1 }, 2.0);
-    s.handle(text(1, &tracks(vec![track(0, VIDEO)], Some(2))), 3.0);
+    s.handle(said(tracks(vec![track(0, VIDEO)], Some(2))), 3.0);
     for sequence in 0..=2 {
-        s.handle(fragment(1, sequence), 4.0);
+        s.handle(fragment(sequence), 4.0);
     }
     s.handle(Event::OperationDone { generation: 1, track: 0 }, 5.0);
     s.handle(Event::OperationDone { generation: 1, track: 0 }, 6.0);
@@ -81,16 +84,15 @@ fn playing_with_sound() -> Session<u32> {
     let mut s = session();
     s.handle(Event::Muted(false), 0.0);
     s.handle(Event::Started, 0.0);
-    s.handle(Event::SocketOpen { connection: 1 }, 1.0);
-    s.handle(text(1, &ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
     s.handle(Event::SourceOpen { generation: 1 }, 2.0);
-    s.handle(text(1, &tracks(vec![track(0, VIDEO), track(1, AUDIO)], Some(0))), 3.0);
+    s.handle(said(tracks(vec![track(0, VIDEO), track(1, AUDIO)], Some(0))), 3.0);
     for index in 0..2 {
-        let Event::Fragment { connection, mut header, payload, bytes, position_s } = fragment(1, 0) else {
+        let Event::Fragment { mut header, payload, bytes, position_s } = fragment(0) else {
             unreachable!("it makes fragments")
         };
         header.track = index;
-        s.handle(Event::Fragment { connection, header, payload, bytes, position_s }, 4.0);
+        s.handle(Event::Fragment { header, payload, bytes, position_s }, 4.0);
         s.handle(Event::OperationDone { generation: 1, track: index.into() }, 5.0);
     }
     s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 30.0 }, 30.0);
@@ -113,10 +115,10 @@ fn sound_that_ran_dry_begins_again_at_once_where_it_stands() {
             buffered_s: vec![(4.0, position_s + ahead_s)],
             ..Facts::default()
         };
-        let Event::Fragment { connection, header, payload, bytes, .. } = fragment(1, tick as u32) else {
+        let Event::Fragment { header, payload, bytes, .. } = fragment(tick as u32) else {
             unreachable!("it makes fragments")
         };
-        s.handle(Event::Fragment { connection, header, payload, bytes, position_s: None }, now_ms);
+        s.handle(Event::Fragment { header, payload, bytes, position_s: None }, now_ms);
         s.handle(Event::OperationDone { generation: 1, track: 0 }, now_ms);
         let commands = s.handle(Event::Tick { facts, random: 0.5 }, now_ms);
         seeks.extend(commands.iter().filter(|c| matches!(c, Command::Seek(_))).map(|_| tick));
@@ -130,27 +132,23 @@ fn the_media_source_opens_while_the_connection_does_and_nothing_is_waited_for() 
     let mut s = session();
     let commands = s.handle(Event::Started, 0.0);
     assert!(commands.contains(&Command::OpenSource { generation: 1 }));
-    assert!(commands.contains(&Command::Connect { connection: 1 }));
-    let commands = s.handle(Event::SocketOpen { connection: 1 }, 1.0);
-    let sent = sent(&commands);
-    assert!(
-        sent[0].contains("hello") && sent[1].contains("subscribe") && sent[1].contains("\"audio\":false")
-    );
+    assert_eq!(asked(&commands), [&subscribe(false)]);
+    let commands = s.handle(Event::Link(News::Connecting), 1.0);
+    assert_eq!(commands, [], "it is open already");
 }
 
 #[test]
 fn play_begins_once_at_the_newest_picture_when_all_history_is_appended() {
     let mut s = session();
     s.handle(Event::Started, 0.0);
-    s.handle(Event::SocketOpen { connection: 1 }, 1.0);
-    s.handle(text(1, &ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
-    s.handle(text(1, &tracks(vec![track(0, VIDEO)], Some(249))), 3.0);
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
+    s.handle(said(tracks(vec![track(0, VIDEO)], Some(249))), 3.0);
     let commands = s.handle(Event::SourceOpen { generation: 1 }, 3.0);
     assert!(matches!(&commands[..], [Command::AddBuffers(mimes)] if mimes.len() == 1));
     let mut seeks = Vec::new();
     let mut appends = Vec::new();
     for sequence in 0..250 {
-        let commands = s.handle(fragment(1, sequence), 4.0);
+        let commands = s.handle(fragment(sequence), 4.0);
         appends.extend(commands.into_iter().filter(|c| matches!(c, Command::Operate { .. })));
     }
     for _ in 0..2 {
@@ -182,11 +180,11 @@ fn offline_keeps_the_connection_and_says_why_and_online_ends_it() {
         code: "unauthorized".into(),
         reason: "the camera refused the user name or password".into(),
     };
-    let commands = s.handle(text(1, &offline), 40.0);
-    assert!(!commands.contains(&Command::Disconnect));
+    let commands = s.handle(said(offline.clone()), 40.0);
+    assert_eq!(asked(&commands), [] as [&Ask; 0]);
     assert!(matches!(&commands[..], [Command::Notify(Notice::State(state))]
         if state.state == "offline" && state.since_us == Some(7) && state.reason.contains("password")));
-    s.handle(text(1, &ServerMessage::Online { number: 3 }), 50.0);
+    s.handle(said(ServerMessage::Online { number: 3 }), 50.0);
     assert_eq!(s.state(), "live");
 }
 
@@ -199,50 +197,31 @@ fn a_camera_that_is_being_connected_to_is_not_offline_and_does_not_stay_connecti
         code: "connecting".into(),
         reason: "connecting".into(),
     };
-    s.handle(text(1, &connecting), 40.0);
+    s.handle(said(connecting.clone()), 40.0);
     assert_eq!(s.state(), "connecting");
-    s.handle(text(1, &ServerMessage::Online { number: 3 }), 50.0);
+    s.handle(said(ServerMessage::Online { number: 3 }), 50.0);
     assert_eq!(s.state(), "live");
 }
 
 #[test]
-fn a_lost_connection_holds_the_picture_and_is_tried_again_for_ever() {
+fn a_lost_connection_holds_the_picture_and_the_next_one_gets_a_new_media_source() {
     let mut s = playing();
-    let commands = s.handle(Event::SocketClosed { connection: 1, code: 1006, random: 1.0 }, 100.0);
+    let commands = s.handle(down(), 100.0);
     assert!(commands.contains(&Command::Notify(Notice::Hold(true))));
-    let (mut connection, mut now_ms) = (1, 100.0);
-    for _ in 0..50 {
-        let connected = (0..100).any(|_| {
-            now_ms += 100.0;
-            s.handle(tick(), now_ms).iter().any(|c| matches!(c, Command::Connect { .. }))
-        });
-        assert!(connected, "within 10 s");
-        connection += 1;
-        s.handle(Event::SocketClosed { connection, code: 1006, random: 1.0 }, now_ms);
+    assert!(commands.contains(&Command::CloseSource));
+    assert_eq!(s.state(), "connecting");
+    for generation in 0..50 {
+        let commands = s.handle(Event::Link(News::Connecting), 200.0);
+        assert!(matches!(&commands[..], [Command::OpenSource { .. }]), "{generation}: {commands:?}");
+        s.handle(down(), 300.0);
     }
-}
-
-#[test]
-fn a_silent_connection_is_asked_and_then_given_up() {
-    let mut s = playing();
-    let (mut pings, mut given_up) = (0, None);
-    for i in 1..60 {
-        let now_ms = 100.0 + f64::from(i) * 100.0;
-        let commands = s.handle(tick(), now_ms);
-        pings += sent(&commands).iter().filter(|text| text.contains("ping")).count();
-        if commands.contains(&Command::Disconnect) {
-            given_up.get_or_insert(i);
-        }
-    }
-    assert!(pings >= 3);
-    assert!(given_up.is_some_and(|i| (35..=45).contains(&i)), "{given_up:?}");
+    assert_eq!(s.stats().counters.reconnects, 51);
 }
 
 #[test]
 fn an_unknown_stream_is_told_once_and_asked_for_again() {
     let mut s = session();
     s.handle(Event::Started, 0.0);
-    s.handle(Event::SocketOpen { connection: 1 }, 1.0);
     let error = ServerMessage::Error {
         code: ErrorCode::UnknownStream,
         message: "no stream is named gate".into(),
@@ -252,27 +231,23 @@ fn an_unknown_stream_is_told_once_and_asked_for_again() {
     let told = |commands: &[Command<u32>]| {
         commands.iter().filter(|c| matches!(c, Command::Notify(Notice::Error(_)))).count()
     };
-    assert_eq!(told(&s.handle(text(1, &error), 2.0)), 1);
+    assert_eq!(told(&s.handle(said(error.clone()), 2.0)), 1);
     assert_eq!(s.state(), "error");
-    let mut asked = 0;
+    let mut times = 0;
     for i in 1..=60 {
-        let now_ms = f64::from(i) * 100.0;
-        s.handle(text(1, &ServerMessage::Pong { client_time_ms: 0.0, time_us: 0 }), now_ms);
-        asked += sent(&s.handle(tick(), now_ms)).iter().filter(|text| text.contains("subscribe")).count();
+        times += asked(&s.handle(tick(), f64::from(i) * 100.0)).len();
     }
-    assert_eq!(asked, 1);
-    assert_eq!(told(&s.handle(text(1, &error), 6_000.0)), 0, "the same news is no news");
+    assert_eq!(times, 1);
+    assert_eq!(told(&s.handle(said(error), 6_000.0)), 0, "the same news is no news");
 }
 
 #[test]
 fn switching_the_sound_on_subscribes_again_into_a_new_media_source() {
     let mut s = playing();
     let commands = s.handle(Event::Muted(false), 100.0);
-    let sent = sent(&commands);
-    assert!(sent[0].contains("unsubscribe") && sent[1].contains("\"audio\":true"));
+    assert_eq!(asked(&commands), [&subscribe(true)]);
     assert!(commands.contains(&Command::Notify(Notice::Hold(true))));
-    // What is still on its way belongs to the old subscription.
-    assert!(s.handle(fragment(1, 3), 101.0).iter().all(|c| !matches!(c, Command::Operate { .. })));
+    assert!(s.handle(fragment(3), 101.0).iter().all(|c| !matches!(c, Command::Operate { .. })));
 }
 
 #[test]
@@ -291,14 +266,74 @@ fn hidden_for_long_gives_the_stream_back_and_shown_again_takes_it_up() {
     s.handle(Event::Hidden(true), 100.0);
     let mut all = Vec::new();
     for i in 1..=70 {
-        let now_ms = 100.0 + f64::from(i) * 100.0;
-        s.handle(text(1, &ServerMessage::Pong { client_time_ms: 0.0, time_us: 0 }), now_ms);
-        all.extend(s.handle(tick(), now_ms));
+        all.extend(s.handle(tick(), 100.0 + f64::from(i) * 100.0));
     }
-    assert_eq!(sent(&all).iter().filter(|text| text.contains("unsubscribe")).count(), 1);
+    assert_eq!(asked(&all), [&Ask::Unsubscribe]);
+    assert!(s.handle(down(), 8_000.0).is_empty(), "nobody looks: it is of no interest");
     let commands = s.handle(Event::Hidden(false), 9_000.0);
-    assert!(sent(&commands)[0].contains("\"subscribe\""));
+    assert_eq!(asked(&commands), [&Ask::Hurry, &subscribe(false)]);
     assert!(commands.iter().any(|c| matches!(c, Command::OpenSource { .. })));
+}
+
+#[test]
+fn far_from_where_anybody_looks_it_is_given_back_at_once_unless_it_is_heard() {
+    let mut s = playing();
+    assert_eq!(asked(&s.handle(Event::Far, 100.0)), [&Ask::Unsubscribe]);
+    assert!(s.handle(Event::Far, 110.0).is_empty(), "once");
+    assert_eq!(asked(&s.handle(Event::Hidden(false), 200.0)), [&Ask::Hurry, &subscribe(false)]);
+    let mut s = playing_with_sound();
+    assert!(s.handle(Event::Far, 100.0).is_empty());
+}
+
+#[test]
+fn the_height_on_the_screen_is_told_with_the_subscription_and_when_it_changes() {
+    let mut s = session();
+    s.handle(Event::Height(Some(180)), 0.0);
+    let wanted = Wanted { audio: false, max_height: Some(180) };
+    assert_eq!(asked(&s.handle(Event::Started, 0.0)), [&Ask::Subscribe(wanted)]);
+    let mut s = playing();
+    assert_eq!(asked(&s.handle(Event::Height(Some(720)), 100.0)), [&Ask::MaxHeight(Some(720))]);
+}
+
+#[test]
+fn a_stream_that_brings_nothing_is_asked_for_again_then_later_then_elsewhere() {
+    let mut s = playing();
+    let mut all = Vec::new();
+    for i in 1..=600 {
+        let commands = s.handle(tick(), 100.0 + f64::from(i) * 100.0);
+        all.extend(asked(&commands).into_iter().map(|ask| (i, ask.clone())));
+        if matches!(all.last(), Some((at, Ask::Subscribe(_))) if *at == i) {
+            s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 100.0);
+        }
+    }
+    let asks: Vec<&Ask> = all.iter().map(|(_, ask)| ask).collect();
+    assert!(
+        matches!(&asks[..], [Ask::Subscribe(_), Ask::Unsubscribe, Ask::Subscribe(_), Ask::Reconnect(_), ..]),
+        "{all:?}"
+    );
+    assert!(s.stats().json().contains("rebuild: no picture came"));
+}
+
+#[test]
+fn a_media_source_that_fails_again_and_again_is_no_burden_to_the_server() {
+    let mut s = playing();
+    let mut asks = 0;
+    for i in 1..=600 {
+        let now_ms = 100.0 + f64::from(i) * 100.0;
+        let mut commands = s.handle(tick(), now_ms);
+        let opened = |c: &Command<u32>| {
+            if let Command::OpenSource { generation } = c { Some(*generation) } else { None }
+        };
+        if let Some(generation) = commands.iter().find_map(opened) {
+            commands.extend(s.handle(Event::SourceFailed { generation, reason: "no".into() }, now_ms));
+        }
+        asks += asked(&commands).iter().filter(|ask| matches!(ask, Ask::Subscribe(_))).count();
+        assert!(
+            !asked(&commands).iter().any(|ask| matches!(ask, Ask::Reconnect(_))),
+            "it is not the connection"
+        );
+    }
+    assert!(asks <= 40, "{asks} in a minute");
 }
 
 #[test]
@@ -307,12 +342,11 @@ fn a_new_epoch_of_another_codec_changes_the_type_before_its_bytes() {
     let mut next = track(0, VIDEO);
     next.codec = "avc1.640028".into();
     s.handle(
-        text(1, &ServerMessage::Tracks { number: 3, epoch: 2, catch_up_sequence: None, tracks: vec![next] }),
+        said(ServerMessage::Tracks { number: 3, epoch: 2, catch_up_sequence: None, tracks: vec![next] }),
         50.0,
     );
     let header = Header::init(3, 2, 0);
-    let commands =
-        s.handle(Event::Fragment { connection: 1, header, payload: 99, bytes: 700, position_s: None }, 51.0);
+    let commands = s.handle(Event::Fragment { header, payload: 99, bytes: 700, position_s: None }, 51.0);
     assert!(matches!(&commands[..], [Command::Operate { operation: Operation::ChangeType(mime), .. }]
         if mime.contains("avc1.640028")));
     let commands = s.handle(Event::OperationDone { generation: 1, track: 0 }, 52.0);
@@ -325,7 +359,7 @@ fn a_new_epoch_of_another_coding_goes_into_a_new_media_source_behind_the_picture
     let mut next = track(0, VIDEO);
     next.codec = "hvc1.1.6.L93.B0".into();
     let commands = s.handle(
-        text(1, &ServerMessage::Tracks { number: 3, epoch: 2, catch_up_sequence: None, tracks: vec![next] }),
+        said(ServerMessage::Tracks { number: 3, epoch: 2, catch_up_sequence: None, tracks: vec![next] }),
         50.0,
     );
     assert!(matches!(
@@ -335,9 +369,8 @@ fn a_new_epoch_of_another_coding_goes_into_a_new_media_source_behind_the_picture
 }
 
 #[test]
-fn events_of_another_connection_or_media_source_are_ignored() {
+fn events_of_another_media_source_are_ignored() {
     let mut s = playing();
-    assert_eq!(s.handle(Event::SocketClosed { connection: 9, code: 1006, random: 0.5 }, 60.0), []);
     assert_eq!(s.handle(Event::SourceFailed { generation: 9, reason: "old".into() }, 60.0), []);
-    assert_eq!(s.handle(fragment(9, 3), 60.0), []);
+    assert_eq!(s.handle(Event::OperationDone { generation: 9, track: 0 }, 60.0), []);
 }

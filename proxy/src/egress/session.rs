@@ -142,6 +142,7 @@ impl Session {
             versions: VERSIONS.to_vec(),
             server: concat!("sightline/", env!("CARGO_PKG_VERSION")).into(),
             time_us: unix_time_us(),
+            features: vec!["quality".into()],
         });
     }
 
@@ -319,7 +320,9 @@ impl Session {
                 }
                 self.codecs = Some(codecs);
             }
-            ClientMessage::Subscribe { stream, audio } => self.subscribe(viewer, stream, audio),
+            ClientMessage::Subscribe { stream, audio, .. } => self.subscribe(viewer, stream, audio),
+            // Every stream has one size yet.
+            ClientMessage::Quality { .. } => Ok(()),
             ClientMessage::Unsubscribe { stream } => {
                 self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
                 match self.service.hub.get(&stream).map(|stream| stream.number) {

@@ -40,6 +40,9 @@
 //!   (`dropped`). Until then bytes are in order and complete.
 //! - `subscribe` to a stream that is subscribed already begins anew: the answer, the tracks, and media from the cached key
 //!   frame on. `unsubscribe` is answered whether or not there was a subscription.
+//! - `max_height` in `subscribe` is the height at which the stream is shown; a server that has it in one size only ignores
+//!   it. A change of it is told by `quality`, but only to a server whose `welcome` has `"quality"` among its `features`:
+//!   others take it for a message that is not allowed.
 //! - A text message of a client has at most [`MAX_CLIENT_MESSAGE_LEN`] bytes. A client that sends what this page does not
 //!   allow gets `error {code: bad_message}` and close code 1008.
 //!   Unknown fields and unknown server messages must be ignored: they are how the protocol grows.

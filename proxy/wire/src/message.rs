@@ -22,6 +22,18 @@ pub enum ClientMessage {
         /// Whether its sound is wanted.
         #[serde(default = "yes")]
         audio: bool,
+        /// The height at which it is shown, in pixels of the screen: a server that has the stream in several sizes may
+        /// give the smallest that is no lower. Absent: the best there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_height: Option<u32>,
+    },
+    /// The subscribed stream is shown at another height from now on. Only to a server with the feature `quality`. It has
+    /// no answer; where the server changes to another size, a new epoch follows.
+    Quality {
+        /// The stream's name.
+        stream: String,
+        /// As in `subscribe`; null: the best there is.
+        max_height: Option<u32>,
     },
     /// Ends a subscription. No media of the stream follows the answer.
     Unsubscribe {
@@ -51,6 +63,9 @@ pub enum ServerMessage {
         server: String,
         /// The server's clock, in microseconds since 1970.
         time_us: i64,
+        /// Messages beyond the first ones of version 1 that the server takes: `quality`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        features: Vec<String>,
     },
     /// The answer to `subscribe`. `tracks` follows as soon as the camera's tracks are known.
     Subscribed {
@@ -211,8 +226,8 @@ mod tests {
 
     #[test]
     fn text_messages_match_their_golden_vectors() {
-        assert_eq!(golden::<ClientMessage>(include_str!("../vectors/client.jsonl")), 4);
-        assert_eq!(golden::<ServerMessage>(include_str!("../vectors/server.jsonl")), 10);
+        assert_eq!(golden::<ClientMessage>(include_str!("../vectors/client.jsonl")), 7);
+        assert_eq!(golden::<ServerMessage>(include_str!("../vectors/server.jsonl")), 11);
     }
 
     #[test]
@@ -228,7 +243,10 @@ mod tests {
     fn a_subscription_has_sound_unless_it_says_otherwise() {
         let message: ClientMessage =
             serde_json::from_str(r#"{"type":"subscribe","stream":"gate"}"#).expect("reads");
-        assert_eq!(message, ClientMessage::Subscribe { stream: "gate".into(), audio: true });
+        assert_eq!(
+            message,
+            ClientMessage::Subscribe { stream: "gate".into(), audio: true, max_height: None }
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use sightline_wire::Header;
 
-use super::super::{Command, Link, Notice, Problem, Renderer, Session};
+use super::super::{Command, Notice, Problem, Renderer, Session};
 use super::{MAX_FAILURES, MAX_SOUND_FAILURES, REST_MS};
 use crate::sound::Report;
 
@@ -45,7 +45,7 @@ impl<P: Clone> Session<P> {
     pub(in super::super) fn on_decoder_failed(&mut self, track: usize, reason: &str) {
         let now_ms = self.now_ms;
         self.counters.decoder_errors = self.counters.decoder_errors.saturating_add(1);
-        reason.clone_into(&mut self.last_trouble);
+        self.reasons.push("decoder", reason);
         self.notify(Notice::Error(Problem {
             code: "decoder_failed".into(),
             message: reason.to_owned(),
@@ -79,9 +79,10 @@ impl<P: Clone> Session<P> {
         } else if decoding.failures > 1 {
             decoding.begin_anew();
             self.feed();
-        } else if self.link == Link::Up {
+        } else if self.is_asked() {
             self.counters.rebuilds = self.counters.rebuilds.saturating_add(1);
-            self.resubscribe();
+            self.reasons.push("rebuild", reason);
+            self.begin_anew();
         } else {
             self.hold_and_forget();
         }
@@ -92,17 +93,13 @@ impl<P: Clone> Session<P> {
         if self.play.is_playing() {
             self.notify(Notice::Hold(true));
         }
-        reason.clone_into(&mut self.last_trouble);
+        self.reasons.push("renderer", reason);
         self.out.push(Command::CloseSource);
         self.play.decoding = None;
         self.hold_and_forget();
         self.notify(Notice::Renderer(Renderer::Mse, reason.to_owned()));
-        if self.link == Link::Up && !self.parked {
-            self.unsubscribe();
+        if self.is_asked() {
             self.subscribe();
-        }
-        if matches!(self.link, Link::Up | Link::Connecting { .. }) {
-            self.open_source();
         }
     }
 }

@@ -32,6 +32,7 @@ impl<P: Clone> Playback<P> {
         }
         self.newest_s =
             Some(self.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
+        self.looked.get_or_insert((now_ms, presentation_s));
         self.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
         if self.pictures.len() == MAX_PICTURES {
             self.pictures.pop_front();

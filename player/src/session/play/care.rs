@@ -3,7 +3,7 @@
 //! Invariant: nothing here runs but from a tick, so a page that sleeps is not looked after and not misjudged either.
 
 use super::super::decode::Decoding;
-use super::super::{Facts, Link, Notice, Session};
+use super::super::{Facts, Notice, Session};
 use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
 use crate::watchdog::{Look, STALL_MS, Step};
 
@@ -25,6 +25,10 @@ impl<P: Clone> Session<P> {
         let play = &mut self.play;
         let facts = play.decoding.as_ref().map_or(facts, Decoding::facts);
         if !play.history_whole && play.newest_s.is_some() && now_ms - play.arrived_ms > HISTORY_REST_MS {
+            play.history_whole = true;
+        }
+        if play.is_no_history(now_ms) {
+            play.catch_up_sequence = None;
             play.history_whole = true;
         }
         if play.measure_anew_ms.is_some_and(|at_ms| now_ms >= at_ms) {
@@ -70,13 +74,14 @@ impl<P: Clone> Session<P> {
     }
 
     fn guard(&mut self, random: f64) {
-        let online = self.link == Link::Up && self.number.is_some() && self.state() != "offline";
+        let online = self.state() != "offline";
         let play = &mut self.play;
         let look = Look {
             position_s: play.facts.position_s,
             total_frames: play.facts.total_frames,
             buffered_s: play.facts.buffered_s.clone(),
-            should_move: online && self.wants_play && !self.hidden && !self.parked && play.newest_s.is_some(),
+            should_move: self.subscribed && self.wants_play && !self.hidden && !self.parked,
+            online,
             placed: play.phase != Phase::Filling,
             newest_s: play.newest_s,
             frame_ms: play.frame_ms,
@@ -106,19 +111,20 @@ impl<P: Clone> Session<P> {
             None => {}
             Some(Step::Nudge(to_s)) => {
                 self.counters.nudges += 1;
+                self.reasons.push("nudge", "a hole in what is buffered");
                 // Firefox may have had nothing to seek in when the first place was chosen, and stands at the start.
                 let first_s = self.play.first_s().filter(|_| self.play.phase == Phase::Placed);
                 self.move_to(first_s.map_or(to_s, |first_s| first_s.max(to_s)));
             }
             Some(Step::SeekToLive) => {
-                "the picture stood still: jumped".clone_into(&mut self.last_trouble);
+                self.reasons.push("seek", "the picture stood still");
                 self.seek_to_live();
             }
             Some(Step::Rebuild) if self.play.decoding.is_some() => {
                 self.decoder_trouble("the picture stood still", self.now_ms);
             }
             Some(Step::Rebuild) => self.rebuild("the picture stood still", random),
-            Some(Step::Reconnect) => self.lost("the picture stood still", random),
+            Some(Step::Reconnect) => self.reconnect("the picture stood still"),
         }
     }
 
