@@ -97,7 +97,8 @@ pub enum SoundClock {
     /// sound card holds (113 ms where there is none) is no longer counted, and 10 ms are taken at a time. It runs dry
     /// with 36 to 44 ms ahead, and with 50 at a rate of 1.05. Muted, sound goes nowhere by a way that holds 35 ms more.
     Routed,
-    /// Firefox: time stamps. Holes are silence, and 20 ms ahead are enough.
+    /// Firefox: time stamps. Holes are silence, and 20 ms ahead are enough while it plays; begun so near, it shows its first
+    /// picture twice.
     TimeStamps,
     /// WebKit: time stamps too, and at a rate of 1 only. Safari buffers anew at each change; WebKitGTK moreover forgets that
     /// it is muted, and stops since it may not be heard.
@@ -110,8 +111,7 @@ impl SoundClock {
         match self {
             Self::Samples => BEGIN_WITH_MS,
             Self::Routed => 60.0,
-            Self::TimeStamps => 20.0,
-            Self::OneRate => 40.0,
+            Self::TimeStamps | Self::OneRate => 40.0,
         }
     }
 
