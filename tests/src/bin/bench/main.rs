@@ -11,6 +11,8 @@
 
 mod codecs;
 mod cost;
+mod fanout;
+mod fanout_load;
 mod join;
 mod latency;
 mod lipsync;
@@ -36,12 +38,13 @@ pub(crate) struct Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 11] = [
+const ALL: [(&str, Bench); 12] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
     ("codecs", codecs::run),
     ("cost", cost::run),
+    ("fanout", fanout::run),
     ("latency", latency::run),
     ("join", join::run),
     ("lipsync", lipsync::run),
@@ -53,6 +56,9 @@ const ALL: [(&str, Bench); 11] = [
 fn main() -> Result<()> {
     if let Some(load) = rtmp_load::asked_for() {
         return load?.run();
+    }
+    if let Some(part) = fanout_load::asked_for() {
+        return part?.run();
     }
     let known = ALL.map(|(name, _)| name).join(", ");
     let (flags, names): (Vec<String>, Vec<String>) =
