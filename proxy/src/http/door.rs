@@ -41,9 +41,7 @@ pub(super) async fn websocket(
     tokio::spawn(async move {
         match upgrade.await.map(downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => ws::serve(parts.io.into_inner(), parts.read_buf, service, wanted.stream).await,
-            Ok(Err(_)) => {
-                tracing::error!("a WebSocket on something else than TCP: this is a mistake of the program's")
-            }
+            Ok(Err(_)) => tracing::error!("a WebSocket came over something else than TCP"),
             Err(error) => tracing::debug!(%error, "the handshake was not taken"),
         }
     });

@@ -59,7 +59,7 @@ impl Fragment {
 
     /// Makes it a frame of video before which the stream had `number` others.
     pub(super) fn of_video(self, video: bool, video_number: u64) -> Self {
-        Self { video, video_number, ..self }
+        Self { video_number, video, ..self }
     }
 
     /// The WebSocket frame, whole, in the parts in which it lies in memory.

@@ -13,6 +13,8 @@
 mod codecs;
 mod cost;
 mod endurance;
+mod fanout;
+mod fanout_load;
 mod join;
 mod latency;
 mod lipsync;
@@ -57,12 +59,13 @@ impl Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 18] = [
+const ALL: [(&str, Bench); 19] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
     ("codecs", codecs::run),
     ("cost", cost::run),
+    ("fanout", fanout::run),
     ("latency", latency::run),
     ("webcodecs", webcodecs::run),
     ("sound-latency", sound_latency::run),
@@ -81,6 +84,9 @@ const ALL: [(&str, Bench); 18] = [
 fn main() -> Result<()> {
     if let Some(load) = rtmp_load::asked_for() {
         return load?.run();
+    }
+    if let Some(part) = fanout_load::asked_for() {
+        return part?.run();
     }
     let known = ALL.map(|(name, _)| name).join(", ");
     let (mut options, mut names) = (Options::default(), vec![]);
