@@ -257,10 +257,7 @@ impl Simulation {
                 assert!(decoders.shown.last().is_none_or(|&(_, last)| us > last), "in order");
                 decoders.open.retain(|&open| open > us);
                 decoders.shown.push((now_ms, us));
-                self.network.push_front((
-                    now_ms,
-                    Coming::Shown(us),
-                ));
+                self.network.push_front((now_ms, Coming::Shown(us)));
             }
             Command::Discard(us) => decoders.open.retain(|&open| open >= us),
             Command::WakeIn(ms) => self.wake_ms = now_ms + ms.max(0.0),

@@ -104,6 +104,15 @@ impl Speaker {
     }
 }
 
+/// Heard minus seen of each flash that has a beep within half a second, in ms; they come once a second.
+pub fn apart_ms(flashes_ms: &[f64], beeps_ms: &[f64]) -> Vec<f64> {
+    let nearest = |flash: &f64| {
+        let apart = beeps_ms.iter().map(|beep| beep - flash);
+        apart.min_by(|a, b| a.abs().total_cmp(&b.abs())).filter(|apart| apart.abs() < 500.0)
+    };
+    flashes_ms.iter().filter_map(nearest).collect()
+}
+
 impl Drop for Speaker {
     fn drop(&mut self) {
         let _ = self.listener.kill();

@@ -322,7 +322,7 @@ impl Session {
             }
             ClientMessage::Subscribe { stream, audio, .. } => self.subscribe(viewer, stream, audio),
             // Every stream has one size yet.
-            ClientMessage::Quality { .. } => Ok(()),
+            ClientMessage::Quality { .. } => {}
             ClientMessage::Unsubscribe { stream } => {
                 self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
                 match self.service.hub.get(&stream).map(|stream| stream.number) {

@@ -8,7 +8,7 @@ use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::serve;
-use sightline_tests::speaker::Speaker;
+use sightline_tests::speaker::{self, Speaker};
 use sightline_tests::stats::Percentiles;
 
 use crate::{Options, report::Report};
@@ -80,12 +80,7 @@ fn apart_ms(page: &Page<'_>, speaker: &Speaker, pairs: usize) -> Result<Vec<f64>
     std::thread::sleep(Duration::from_secs(pairs as u64 + 1));
     let seen: Vec<f64> = serde_json::from_value(page.evaluate("__lips.seen")?).context("flashes")?;
     let heard = speaker.beeps_ms();
-    let nearest = |flash: &f64| {
-        let apart = heard.iter().map(|beep| beep - flash);
-        // They come once a second.
-        apart.min_by(|a, b| a.abs().total_cmp(&b.abs())).filter(|apart| apart.abs() < 500.0)
-    };
-    let apart: Vec<f64> = seen.iter().filter_map(nearest).collect();
+    let apart = speaker::apart_ms(&seen, &heard);
     ensure!(apart.len() * 2 > pairs, "{} flashes, {} beeps", seen.len(), heard.len());
     Ok(apart)
 }
