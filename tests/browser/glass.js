@@ -18,7 +18,7 @@
     const width = screen.videoWidth ?? screen.width;
     if (!width) return null;
     const unit = width / 640;
-    draw.call(context, screen, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
+    context.drawImage(screen, 0, 2 * unit, width, 12 * unit, 0, 0, SQUARES, 1);
     const { data } = context.getImageData(0, 0, SQUARES, 1);
     const bit = i => (data[i * 4] > 128 ? 1 : 0);
     if (PATTERN.some((expected, i) => bit(i) !== expected)) return null;
