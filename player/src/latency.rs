@@ -40,6 +40,13 @@ const SOUND_MARGIN_DECAY_S: f64 = 60.0;
 /// The most that this adds, in milliseconds.
 const MAX_SOUND_MARGIN_MS: f64 = 200.0;
 
+/// Haste with sound that has brought less than a third of what it should after so long brings nothing, in milliseconds. On
+/// a sound card Firefox plays no faster than the sound comes that it wants ahead of time, and stretches it meanwhile.
+const VAIN_HASTE_MS: f64 = 2_500.0;
+
+/// What was learnt so is forgotten by a factor of e in this many seconds: each new try can be heard.
+const FLOOR_DECAY_S: f64 = 300.0;
+
 /// The most that one look at the picture adds to the margin, in milliseconds: a burst is one trouble, not many.
 const MARGIN_STEP_MS: f64 = 30.0;
 
@@ -160,6 +167,10 @@ pub struct Controller {
     margin_ms: f64,
     /// Added to the least margin for sound. Pictures that are dropped say nothing about sound.
     sound_margin_ms: f64,
+    /// What this browser's way to the sound card has been found to want ahead of time on top of all that.
+    floor_ms: f64,
+    /// Since when it plays faster, and how far behind it was then.
+    haste: Option<(f64, f64)>,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
     /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
@@ -188,6 +199,8 @@ impl Controller {
             correcting: false,
             margin_ms: MARGIN_MS.0,
             sound_margin_ms: 0.0,
+            floor_ms: 0.0,
+            haste: None,
             margin_at_ms: None,
             last_seek_ms: None,
             landed_ms: Some(0.0),
@@ -229,6 +242,7 @@ impl Controller {
             sound_lead_s: self.sound_lead_s,
             margin_ms: self.margin_ms,
             sound_margin_ms: self.sound_margin_ms,
+            floor_ms: self.floor_ms,
             ..Self::new(self.target, self.sound_clock)
         };
     }
@@ -318,7 +332,8 @@ impl Controller {
             && let Some(low) = self.audio.low_ms()
         {
             let room_ms = if self.sound_has_holes { MISSING_SOUND_MS } else { 0.0 };
-            wanted = wanted.min(low - self.margin_ms() - self.sound_clock.ahead_ms() - room_ms);
+            wanted =
+                wanted.min(low - self.margin_ms() - self.sound_clock.ahead_ms() - room_ms - self.floor_ms);
         }
         if let (Target::FixedMs(target), Some(capture), Some(offset)) =
             (self.target, self.capture_line_ms, clock_offset_ms)
@@ -349,6 +364,7 @@ impl Controller {
         let decay_ms_per_s = MARGIN_DECAY_MS_PER_S + (self.margin_ms - MARGIN_MS.0) / MARGIN_DECAY_S;
         self.margin_ms = (self.margin_ms - passed_s * decay_ms_per_s).max(MARGIN_MS.0);
         self.sound_margin_ms *= 1.0 - passed_s / SOUND_MARGIN_DECAY_S;
+        self.floor_ms *= 1.0 - passed_s / FLOOR_DECAY_S;
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
@@ -390,6 +406,11 @@ impl Controller {
         if one_rate {
             return Action::Hold;
         }
+        if self.is_vain(behind_ms, now_ms) {
+            self.floor_ms += behind_ms;
+            self.correcting = false;
+            return self.set_rate(1.0);
+        }
         let limit = if self.correcting { dead_band_ms.1 } else { dead_band_ms.0 };
         let overshot = self.correcting && (behind_ms > 0.0) != (self.rate > 1.0);
         if behind_ms.abs() < limit || (overshot && behind_ms.abs() < dead_band_ms.0) {
@@ -402,6 +423,21 @@ impl Controller {
         let steps = ((wanted - 1.0) * 100.0).round();
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
         self.set_rate(1.0 + steps / 100.0)
+    }
+
+    /// Whether playing faster has not helped.
+    fn is_vain(&mut self, behind_ms: f64, now_ms: f64) -> bool {
+        if self.rate <= 1.0 || !self.with_sound {
+            self.haste = None;
+            return false;
+        }
+        let (since_ms, was_ms) = *self.haste.get_or_insert((now_ms, behind_ms));
+        if now_ms - since_ms < VAIN_HASTE_MS {
+            return false;
+        }
+        self.haste = None;
+        // By the least rate there is: it may have been more.
+        behind_ms > 0.0 && was_ms - behind_ms < (now_ms - since_ms) * 0.01 / 3.0
     }
 
     fn set_rate(&mut self, rate: f64) -> Action {

@@ -20,6 +20,10 @@ use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Renderer, Session};
 use crate::webcodecs::{self, Decoders};
 
+/// Firefox's pictures are on the screen so much later than its sound is heard, in seconds, measured on a sound card: sound is
+/// appended that much later. Some of it, later sound, is less noticed than any earlier one (EBU R 37: 60 ms and 40).
+const FIREFOX_LEAD_S: f64 = -0.04;
+
 /// Time between two looks, in milliseconds.
 const TICK_MS: i32 = 100;
 
@@ -177,6 +181,9 @@ impl Player {
         });
         let seat = Seat::join(url, codecs(), stream, ear);
         shell.seat.replace(Some(Rc::new(seat)));
+        if whole_groups {
+            shell.lead_sound(false, FIREFOX_LEAD_S);
+        }
         shell.take(Event::Started);
         Player { shell, timer, callbacks: Callbacks { _tick: tick, _frame: frame, failed } }
     }
@@ -207,8 +214,7 @@ impl Player {
     /// heard `lead_s` after the element takes it to be.
     #[wasm_bindgen(js_name = setSoundRouted)]
     pub fn set_sound_routed(&self, routed: bool, lead_s: f64) {
-        self.shell.sound_lead_s.set(lead_s);
-        self.shell.take(Event::SoundRouted(routed, lead_s));
+        self.shell.lead_sound(routed, lead_s);
     }
 
     /// Another target from capture to screen in milliseconds; NaN for the least there can be.
@@ -315,6 +321,11 @@ fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
 }
 
 impl Shell {
+    fn lead_sound(self: &Rc<Self>, routed: bool, lead_s: f64) {
+        self.sound_lead_s.set(lead_s);
+        self.take(Event::SoundRouted(routed, lead_s));
+    }
+
     fn frame_video(&self) -> &FrameVideo {
         self.video.unchecked_ref()
     }

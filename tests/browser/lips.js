@@ -8,8 +8,12 @@
   window.__lips = {
     seen,
     start(video) {
+      // See glass.js: Firefox leaves pictures out of its video frame callbacks. There the picture is looked at whenever the
+      // screen is.
+      const calls = !('mozHasAudio' in HTMLMediaElement.prototype);
+      const next = () => (calls ? video.requestVideoFrameCallback(shown) : requestAnimationFrame(shown));
       let dark = 0;
-      const shown = (_now, { expectedDisplayTime }) => {
+      const shown = (now, { expectedDisplayTime = now } = {}) => {
         const { videoWidth: width, videoHeight: height } = video;
         if (width) {
           context.drawImage(video, width / 2, height - height / 16, 1, 1, 0, 0, 1, 1);
@@ -19,9 +23,9 @@
             dark = 0;
           }
         }
-        video.requestVideoFrameCallback(shown);
+        next();
       };
-      video.requestVideoFrameCallback(shown);
+      next();
     },
   };
 })();

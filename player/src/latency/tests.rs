@@ -10,11 +10,13 @@ struct Plant {
     position_s: f64,
     seeks: Vec<f64>,
     rates: Vec<f64>,
+    /// Plays at one rate whatever it is told.
+    deaf: bool,
 }
 
 impl Plant {
     fn new(controller: Controller, behind_s: f64) -> Self {
-        Self { controller, now_ms: 0.0, position_s: -behind_s, seeks: vec![], rates: vec![] }
+        Self { controller, now_ms: 0.0, position_s: -behind_s, seeks: vec![], rates: vec![], deaf: false }
     }
 
     fn run(&mut self, seconds: f64, mut delay_ms: impl FnMut(u32) -> f64) {
@@ -42,12 +44,29 @@ impl Plant {
     }
 
     fn pass(&mut self, to_ms: f64) {
-        self.position_s += (to_ms - self.now_ms) / 1e3 * self.controller.rate();
+        let rate = if self.deaf { 1.0 } else { self.controller.rate() };
+        self.position_s += (to_ms - self.now_ms) / 1e3 * rate;
         self.now_ms = to_ms;
     }
 
     fn latency_ms(&self) -> f64 {
         self.now_ms - self.position_s * 1e3
+    }
+}
+
+#[test]
+fn haste_that_brings_nothing_is_given_up_and_haste_that_does_is_not() {
+    for deaf in [true, false] {
+        let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
+        controller.set_sound(true);
+        let mut plant = Plant { deaf, ..Plant::new(controller, 0.19) };
+        plant.run(8.0, |_| 5.0);
+        assert_eq!(plant.controller.rate().to_bits(), 1.0f64.to_bits(), "{deaf}");
+        let tried = plant.rates.len();
+        plant.run(20.0, |_| 5.0);
+        // What was learnt is forgotten little by little: it is tried again, seldom.
+        assert!(plant.rates.len() <= tried + 2, "{deaf}");
+        assert_eq!(plant.latency_ms() > 150.0, deaf, "{}", plant.latency_ms());
     }
 }
 
