@@ -40,13 +40,6 @@ const SOUND_MARGIN_DECAY_S: f64 = 60.0;
 /// The most that this adds, in milliseconds.
 const MAX_SOUND_MARGIN_MS: f64 = 200.0;
 
-/// Haste with sound that has brought less than a third of what it should after so long brings nothing, in milliseconds. On
-/// a sound card Firefox plays no faster than the sound comes that it wants ahead of time, and stretches it meanwhile.
-const VAIN_HASTE_MS: f64 = 2_500.0;
-
-/// What was learnt so is forgotten by a factor of e in this many seconds: each new try can be heard.
-const FLOOR_DECAY_S: f64 = 300.0;
-
 /// The most that one look at the picture adds to the margin, in milliseconds: a burst is one trouble, not many.
 const MARGIN_STEP_MS: f64 = 30.0;
 
@@ -105,7 +98,8 @@ pub enum SoundClock {
     /// with 36 to 44 ms ahead, and with 50 at a rate of 1.05. Muted, sound goes nowhere by a way that holds 35 ms more.
     Routed,
     /// Firefox: time stamps. Holes are silence, and 20 ms ahead are enough while it plays; begun so near, it shows its first
-    /// picture twice.
+    /// picture twice. Sound at another rate than 1 goes by a way that keeps up to 100 ms of it which its clock does not
+    /// count, and does not give them back: sound is heard early then, and no latency is won.
     TimeStamps,
     /// WebKit: time stamps too, and at a rate of 1 only. Safari buffers anew at each change; WebKitGTK moreover forgets that
     /// it is muted, and stops since it may not be heard.
@@ -167,10 +161,6 @@ pub struct Controller {
     margin_ms: f64,
     /// Added to the least margin for sound. Pictures that are dropped say nothing about sound.
     sound_margin_ms: f64,
-    /// What this browser's way to the sound card has been found to want ahead of time on top of all that.
-    floor_ms: f64,
-    /// Since when it plays faster, and how far behind it was then.
-    haste: Option<(f64, f64)>,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
     /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
@@ -199,8 +189,6 @@ impl Controller {
             correcting: false,
             margin_ms: MARGIN_MS.0,
             sound_margin_ms: 0.0,
-            floor_ms: 0.0,
-            haste: None,
             margin_at_ms: None,
             last_seek_ms: None,
             landed_ms: Some(0.0),
@@ -242,7 +230,6 @@ impl Controller {
             sound_lead_s: self.sound_lead_s,
             margin_ms: self.margin_ms,
             sound_margin_ms: self.sound_margin_ms,
-            floor_ms: self.floor_ms,
             ..Self::new(self.target, self.sound_clock)
         };
     }
@@ -332,8 +319,7 @@ impl Controller {
             && let Some(low) = self.audio.low_ms()
         {
             let room_ms = if self.sound_has_holes { MISSING_SOUND_MS } else { 0.0 };
-            wanted =
-                wanted.min(low - self.margin_ms() - self.sound_clock.ahead_ms() - room_ms - self.floor_ms);
+            wanted = wanted.min(low - self.margin_ms() - self.sound_clock.ahead_ms() - room_ms);
         }
         if let (Target::FixedMs(target), Some(capture), Some(offset)) =
             (self.target, self.capture_line_ms, clock_offset_ms)
@@ -364,7 +350,6 @@ impl Controller {
         let decay_ms_per_s = MARGIN_DECAY_MS_PER_S + (self.margin_ms - MARGIN_MS.0) / MARGIN_DECAY_S;
         self.margin_ms = (self.margin_ms - passed_s * decay_ms_per_s).max(MARGIN_MS.0);
         self.sound_margin_ms *= 1.0 - passed_s / SOUND_MARGIN_DECAY_S;
-        self.floor_ms *= 1.0 - passed_s / FLOOR_DECAY_S;
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
@@ -373,7 +358,7 @@ impl Controller {
         } else {
             (SEEK_BEYOND_MS.0, DEAD_BAND_MS, 1.25)
         };
-        let one_rate = self.sound_clock == SoundClock::OneRate;
+        let one_rate = self.has_one_rate();
         if one_rate {
             if self.landed_ms.is_none() && self.last_seek_ms.is_none_or(|at| now_ms - at > JUMP_LANDS_MS) {
                 // With sound there is room ahead of where play should be; else it is at the newest picture already.
@@ -404,11 +389,6 @@ impl Controller {
             }
         }
         if one_rate {
-            return Action::Hold;
-        }
-        if self.is_vain(behind_ms, now_ms) {
-            self.floor_ms += behind_ms;
-            self.correcting = false;
             return self.set_rate(1.0);
         }
         let limit = if self.correcting { dead_band_ms.1 } else { dead_band_ms.0 };
@@ -425,19 +405,12 @@ impl Controller {
         self.set_rate(1.0 + steps / 100.0)
     }
 
-    /// Whether playing faster has not helped.
-    fn is_vain(&mut self, behind_ms: f64, now_ms: f64) -> bool {
-        if self.rate <= 1.0 || !self.with_sound {
-            self.haste = None;
-            return false;
+    fn has_one_rate(&self) -> bool {
+        match self.sound_clock {
+            SoundClock::OneRate => true,
+            SoundClock::TimeStamps => self.with_sound,
+            SoundClock::Samples | SoundClock::Routed => false,
         }
-        let (since_ms, was_ms) = *self.haste.get_or_insert((now_ms, behind_ms));
-        if now_ms - since_ms < VAIN_HASTE_MS {
-            return false;
-        }
-        self.haste = None;
-        // By the least rate there is: it may have been more.
-        behind_ms > 0.0 && was_ms - behind_ms < (now_ms - since_ms) * 0.01 / 3.0
     }
 
     fn set_rate(&mut self, rate: f64) -> Action {

@@ -10,13 +10,11 @@ struct Plant {
     position_s: f64,
     seeks: Vec<f64>,
     rates: Vec<f64>,
-    /// Plays at one rate whatever it is told.
-    deaf: bool,
 }
 
 impl Plant {
     fn new(controller: Controller, behind_s: f64) -> Self {
-        Self { controller, now_ms: 0.0, position_s: -behind_s, seeks: vec![], rates: vec![], deaf: false }
+        Self { controller, now_ms: 0.0, position_s: -behind_s, seeks: vec![], rates: vec![] }
     }
 
     fn run(&mut self, seconds: f64, mut delay_ms: impl FnMut(u32) -> f64) {
@@ -44,29 +42,12 @@ impl Plant {
     }
 
     fn pass(&mut self, to_ms: f64) {
-        let rate = if self.deaf { 1.0 } else { self.controller.rate() };
-        self.position_s += (to_ms - self.now_ms) / 1e3 * rate;
+        self.position_s += (to_ms - self.now_ms) / 1e3 * self.controller.rate();
         self.now_ms = to_ms;
     }
 
     fn latency_ms(&self) -> f64 {
         self.now_ms - self.position_s * 1e3
-    }
-}
-
-#[test]
-fn haste_that_brings_nothing_is_given_up_and_haste_that_does_is_not() {
-    for deaf in [true, false] {
-        let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
-        controller.set_sound(true);
-        let mut plant = Plant { deaf, ..Plant::new(controller, 0.19) };
-        plant.run(8.0, |_| 5.0);
-        assert_eq!(plant.controller.rate().to_bits(), 1.0f64.to_bits(), "{deaf}");
-        let tried = plant.rates.len();
-        plant.run(20.0, |_| 5.0);
-        // What was learnt is forgotten little by little: it is tried again, seldom.
-        assert!(plant.rates.len() <= tried + 2, "{deaf}");
-        assert_eq!(plant.latency_ms() > 150.0, deaf, "{}", plant.latency_ms());
     }
 }
 
@@ -108,14 +89,28 @@ fn sound_of_a_browser_that_counts_samples_is_kept_farther_away() {
 
 #[test]
 fn missing_sound_is_fetched_anew_where_time_is_samples_and_only_there() {
-    for (clock, seeks) in [(SoundClock::Samples, 1), (SoundClock::Routed, 1), (SoundClock::TimeStamps, 0)] {
+    for (clock, behind_s, seeks) in
+        [(SoundClock::Samples, 0.3, 1), (SoundClock::Routed, 0.3, 1), (SoundClock::TimeStamps, 0.1, 0)]
+    {
         let mut controller = Controller::new(Target::Auto, clock);
         controller.set_sound(true);
         controller.on_audio(0.0, 0.02, 0.0);
         controller.on_audio(0.09, 0.02, 90.0);
-        let mut plant = Plant::new(controller, 0.3);
+        let mut plant = Plant::new(controller, behind_s);
         plant.run(2.0, |_| 5.0);
         assert_eq!(plant.seeks.len(), seeks, "{clock:?}");
+    }
+}
+
+#[test]
+fn sound_by_time_stamps_is_played_at_one_rate_and_pictures_alone_are_not() {
+    for with_sound in [true, false] {
+        let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
+        controller.set_sound(with_sound);
+        let mut plant = Plant::new(controller, 0.3);
+        plant.run(10.0, |_| 5.0);
+        assert_eq!(plant.rates.is_empty(), with_sound, "{:?}", plant.rates);
+        assert_eq!(plant.seeks.is_empty(), !with_sound, "{:?}", plant.seeks);
     }
 }
 
