@@ -76,9 +76,10 @@ export class SightlinePlayer extends HTMLElement {
     root.append(this.#video, this.#text);
     for (const type of FORWARDED) this.#video.addEventListener(type, () => this.dispatchEvent(new Event(type)));
     // The browser's own controls, media keys and picture-in-picture reach the player through these.
-    this.#video.addEventListener('play', () => this.#player?.play());
+    // How things are counts, not what happened: `pause(); play()` in a row would answer each other for ever.
+    this.#video.addEventListener('play', () => this.#video.paused || this.play());
     // At the end of a MediaSource that was ended, nobody asked for it.
-    this.#video.addEventListener('pause', () => this.#video.ended || this.#player?.pause());
+    this.#video.addEventListener('pause', () => this.#video.paused && !this.#video.ended && this.#player?.pause());
     this.#video.addEventListener('volumechange', () => {
       this.#player?.setMuted(this.#video.muted);
       this.#tellRoute();
@@ -94,7 +95,7 @@ export class SightlinePlayer extends HTMLElement {
   set volume(volume) { this.#video.volume = volume; }
   get paused() { return this.#video.paused; }
 
-  connectedCallback() { this.#restart(); }
+  connectedCallback() { this.#player || this.#restart(); }
   // A move within the page takes it out and puts it back at once: only a real removal ends the player.
   disconnectedCallback() { queueMicrotask(() => this.isConnected || this.destroy()); }
 
@@ -133,8 +134,11 @@ export class SightlinePlayer extends HTMLElement {
     this.#watch.abort();
     SightlinePlayer.#sight.unobserve(this);
     SightlinePlayer.#sizes.unobserve(this);
-    this.#player?.free();
+    const player = this.#player;
     this.#player = null;
+    player?.destroy();
+    // It may be telling us something just now.
+    if (player) queueMicrotask(() => player.free());
     this.#decoding = null;
     this.#context?.suspend();
     this.#hold(false);
@@ -166,9 +170,11 @@ export class SightlinePlayer extends HTMLElement {
     const src = new URL(this.getAttribute('src') || here, here);
     src.protocol = src.protocol.replace('http', 'ws');
     const autoplay = !/^(off|false|no)$/i.test(this.getAttribute('autoplay') ?? '');
-    this.#player = new Player(this.#video, src.href, stream, autoplay, this.#target(), decoders?.make, !!decoders?.auto, (type, json) => {
+    const player = new Player(this.#video, src.href, stream, autoplay, this.#target(), decoders?.make, !!decoders?.auto, (type, json) => {
       if (wanted === this.#wanted) this.#notice(type, JSON.parse(json));
     });
+    if (wanted !== this.#wanted) return player.free(); // whoever heard of its first words ended it
+    this.#player = player;
     this.#tellRoute();
     this.#context?.resume();
     if (!autoplay) this.#askForClick();
@@ -252,12 +258,14 @@ export class SightlinePlayer extends HTMLElement {
     this.#tell('statechange', state);
   }
 
-  /** Keeps the last picture visible while its MediaSource is replaced. */
+  /** Keeps the last picture visible while its MediaSource is replaced, or a jump shows older ones. */
   #hold(on) {
     const { videoWidth: width, videoHeight: height } = this;
     if (!on) {
-      this.#held?.remove();
+      const held = this.#held;
       this.#held = null;
+      // What is told of now is on the screen with its next frame.
+      if (held) requestAnimationFrame(() => requestAnimationFrame(() => held.remove()));
     } else if (!this.#held && width) {
       this.#held = Object.assign(document.createElement('canvas'), { width, height });
       this.#held.getContext('2d').drawImage(this.#screen, 0, 0);

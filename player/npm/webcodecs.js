@@ -36,8 +36,7 @@ class Sound {
     this.#failed = failed;
     const decoder = this.#decoder = new AudioDecoder({
       output: data => {
-        if (decoder === this.#decoder) this.#play(data);
-        data.close();
+        try { if (decoder === this.#decoder) this.#play(data); } finally { data.close(); }
       },
       error: error => { if (decoder === this.#decoder) failed(error); },
     });
@@ -75,16 +74,21 @@ class Sound {
     context.resume();
     // Without a click before, it stays silent: the page says so, as it does of a <video> that may not sound.
     if (navigator.userActivation?.hasBeenActive === false) setTimeout(() => {
-      if (context === this.#context && context.state !== 'running') this.#tell(SOUND_REFUSED, 0, '');
+      if (context === this.#context && context.state !== 'running' && !this.#video.muted) this.#tell(SOUND_REFUSED, 0, '');
     }, 500);
     try { await context.audioWorklet.addModule(new URL('./sound.js', import.meta.url)); } catch (error) {
-      return this.#failed(error);
+      if (context === this.#context) {
+        this.#context = null; // tried again with the next packet
+        this.#failed(error);
+      }
+      return;
     }
     if (context !== this.#context) return;
     const options = { numberOfInputs: 0, outputChannelCount: [Math.min(channels, 2)] };
     this.#player = new AudioWorkletNode(context, 'sightline-sound', options);
     this.#player.connect(this.#gain);
     this.#player.port.onmessage = ({ data: { media, time, ahead, dry } }) => {
+      if (context !== this.#context) return;
       const { contextTime, performanceTime } = context.getOutputTimestamp();
       const heard = performanceTime
         ? performanceTime + (time - contextTime) * 1e3
@@ -135,7 +139,7 @@ export class Decoders {
       this.#writer = track.writable.getWriter();
       video.srcObject = new MediaStream([track]);
     } else {
-      this.#canvas = document.createElement('canvas');
+      this.#canvas = Object.assign(document.createElement('canvas'), { width: 0, height: 0 });
       this.#canvas.hidden = true; // until there is a picture: the poster is below
       this.#context = this.#canvas.getContext('2d', { alpha: false, desynchronized: true });
       video.after(this.#canvas);
@@ -215,9 +219,12 @@ export class Decoders {
     const { displayWidth: width, displayHeight: height } = frame;
     const resized = this.#canvas.width !== width || this.#canvas.height !== height || this.#canvas.hidden;
     if (resized) Object.assign(this.#canvas, { width, height, hidden: false });
-    this.#context.drawImage(frame, 0, 0, width, height);
-    frame.close();
-    if (resized) this.#video.dispatchEvent(new Event('resize'));
+    try { this.#context.drawImage(frame, 0, 0, width, height); } catch (error) {
+      // A format that the canvas does not take.
+      queueMicrotask(() => this.#failed(this.#decoder, 0, error));
+    } finally { frame.close(); }
+    // Whoever hears of it may end the player, which waits for this call.
+    if (resized) queueMicrotask(() => this.#video.dispatchEvent(new Event('resize')));
     return true;
   }
 

@@ -437,7 +437,7 @@ impl Shell {
                 webcodecs::Told::Failed(track, reason) => Event::DecoderFailed { generation, track, reason },
                 webcodecs::Told::Refused(mime) => Event::CodecRefused { generation, mime },
                 webcodecs::Told::Heard(report) => Event::Heard(report),
-                webcodecs::Told::SoundRefused => Event::PlayRejected,
+                webcodecs::Told::SoundRefused => Event::SoundRefused,
                 webcodecs::Told::Woken => Event::Woken,
             });
         }

@@ -180,6 +180,12 @@ impl<P: Clone> Session<P> {
                 self.play.controller.set_sound_clock(sound_clock, lead_s);
             }
             Event::Target(target) => self.set_target(target),
+            Event::SoundRefused => {
+                if !std::mem::replace(&mut self.config.muted, true) {
+                    self.out.push(Command::Mute);
+                    self.notify(Notice::Muted);
+                }
+            }
             Event::PlayRejected if self.config.muted => {
                 self.wants_play = false;
                 self.notify(Notice::GestureNeeded);

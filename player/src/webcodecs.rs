@@ -52,7 +52,7 @@ pub(crate) enum Told {
 /// The decoders of one player, and the way from them to the screen.
 pub(crate) struct Decoders {
     module: Module,
-    _tell: Closure<dyn FnMut(u32, f64, String, f64)>,
+    _tell: Closure<dyn Fn(u32, f64, String, f64)>,
     woken: Closure<dyn FnMut()>,
 }
 
@@ -62,7 +62,8 @@ impl Decoders {
         let told = tell.clone();
         let woken = Closure::<dyn FnMut()>::new(move || told(Told::Woken));
         // The last number is there in reports of sound only.
-        let tell = Closure::<dyn FnMut(u32, f64, String, f64)>::new(
+        // It may be entered again while it runs: a decoder may fail at once with what it is given.
+        let tell = Closure::<dyn Fn(u32, f64, String, f64)>::new(
             move |what, number: f64, text: String, ahead_ms| {
                 tell(match what {
                     0 => Told::Decoded(number as i64),

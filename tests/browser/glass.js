@@ -29,7 +29,11 @@
 
   const fresh = () => ({ frames: 0, unreadable: 0, backwards: 0, first: null, last: null, clock: null, samples: [] });
 
+  // Nobody sees a <video> while a canvas lies over it.
+  const covered = screen => screen.tagName === 'VIDEO' && [...screen.parentNode?.children ?? []].some(other => other.tagName === 'CANVAS' && !other.hidden);
+
   const note = (screen, state) => {
+    if (covered(screen)) return;
     const now = Date.now();
     const clock = read(screen);
     state.screen = screen;

@@ -167,6 +167,11 @@ impl<P> Decoding<P> {
         }
     }
 
+    /// Whether a decoded picture waits for its time.
+    pub(super) fn waits(&self) -> bool {
+        self.caught_up && !self.ready_us.is_empty()
+    }
+
     /// How long pictures are held back for an even cadence, in milliseconds.
     pub(super) fn delay_ms(&self) -> f64 {
         self.cadence.delay_ms()
@@ -202,10 +207,14 @@ impl<P> Decoding<P> {
     /// Forgets what the decoder had. It begins again with a key frame.
     fn begin_anew(&mut self) {
         self.submitted.clear();
-        self.outdated = true;
-        let key_frame = self.queued.iter().position(|unit| unit.header.key_frame);
+        // Those of an epoch that is over are of no use.
+        let key_frame = self.queued.iter().rposition(|unit| unit.header.key_frame).filter(|_| !self.outdated);
+        self.outdated = key_frame.is_none();
         self.needs_key_frame = key_frame.is_none();
         self.drop_queued(key_frame.unwrap_or(self.queued.len()));
+        if let Some(unit) = self.queued.front_mut() {
+            unit.description.clone_from(&self.description);
+        }
     }
 }
 

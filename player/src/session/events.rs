@@ -161,6 +161,8 @@ pub enum Event<P> {
     Target(Target),
     /// `play()` was rejected because the page may not play by itself.
     PlayRejected,
+    /// The browser lets the decoded sound not be heard before a gesture. Pictures go on.
+    SoundRefused,
 }
 
 /// How the media element is.

@@ -31,6 +31,9 @@ const GAP_S: f64 = 1.0;
 /// How long a page and a decoder are busy with themselves after the first picture, in milliseconds.
 const STARTING_MS: f64 = 500.0;
 
+/// What was seen before a jump is held no longer than this, in milliseconds.
+const MAX_JUMP_MS: f64 = 300.0;
+
 /// Time between two `stats` notices, in milliseconds.
 const STATS_EVERY_MS: f64 = 1_000.0;
 
@@ -86,6 +89,9 @@ pub(super) struct Playback<P> {
     shown_ms: Option<f64>,
     /// The newest picture that was shown, by its presentation time.
     shown_s: Option<f64>,
+    /// While a jump is made: the picture that was seen last before it, and when it began. Browsers show older ones on
+    /// the way; Chromium each whose declared duration reaches to where it goes.
+    jumping: Option<(f64, f64)>,
     /// When the playhead was last moved.
     moved_ms: f64,
     /// When to forget what was measured while the page was starting.
@@ -127,6 +133,7 @@ impl<P: Clone> Playback<P> {
             first_frame_ms: None,
             shown_ms: None,
             shown_s: None,
+            jumping: None,
             moved_ms: 0.0,
             measure_anew_ms: None,
             latency: Window::default(),
@@ -475,6 +482,12 @@ impl<P: Clone> Session<P> {
 
     fn jump(&mut self, to_s: f64) {
         self.counters.seeks = self.counters.seeks.saturating_add(1);
+        if let Some(shown_s) =
+            self.play.shown_s.filter(|_| self.play.is_playing() && self.play.decoding.is_none())
+        {
+            self.play.jumping = Some((shown_s, self.now_ms));
+            self.notify(Notice::Hold(true));
+        }
         self.move_to(to_s);
     }
 
@@ -518,6 +531,11 @@ impl<P: Clone> Session<P> {
             Some(decoding) => decoding.shown_s(media_time_s, shown_ms),
             None => media_time_s,
         };
+        if play.jumping.is_some_and(|(seen_s, _)| media_time_s <= seen_s) {
+            return; // nobody sees it
+        }
+        self.land(Some(media_time_s));
+        let play = &mut self.play;
         play.shown_s = Some(media_time_s);
         if let Some(last_ms) = play.shown_ms.replace(shown_ms) {
             play.gaps.push(shown_ms - last_ms, self.now_ms);
@@ -529,6 +547,15 @@ impl<P: Clone> Session<P> {
             if let Some(age_ms) = self.clock.age_ms(picture.capture_us, shown_ms) {
                 play.latency.push(age_ms, self.now_ms);
             }
+        }
+    }
+
+    /// What a jump brought back is over when something newer than what was seen is shown, or soon.
+    fn land(&mut self, shown_s: Option<f64>) {
+        let Some((seen_s, from_ms)) = self.play.jumping else { return };
+        if shown_s.is_some_and(|shown_s| shown_s > seen_s) || self.now_ms - from_ms > MAX_JUMP_MS {
+            self.play.jumping = None;
+            self.notify(Notice::Hold(false));
         }
     }
 

@@ -50,6 +50,7 @@ impl<P: Clone> Session<P> {
         }
         self.place();
         self.show_due();
+        self.land(None);
         if self.play.is_playing() {
             let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
             self.steer(position_s);
@@ -80,7 +81,12 @@ impl<P: Clone> Session<P> {
             position_s: play.facts.position_s,
             total_frames: play.facts.total_frames,
             buffered_s: play.facts.buffered_s.clone(),
-            should_move: self.subscribed && self.wants_play && !self.hidden && !self.parked,
+            // A decoded picture that waits for its time is our own doing.
+            should_move: self.subscribed
+                && self.wants_play
+                && !self.hidden
+                && !self.parked
+                && !play.decoding.as_ref().is_some_and(Decoding::waits),
             online,
             placed: play.phase != Phase::Filling,
             newest_s: play.newest_s,
