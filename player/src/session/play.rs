@@ -92,6 +92,8 @@ pub(super) struct Playback<P> {
     /// While a jump is made: the picture that was seen last before it, and when it began. Browsers show older ones on
     /// the way; Chromium each whose declared duration reaches to where it goes.
     jumping: Option<(f64, f64)>,
+    /// The browser has told of a first picture after it.
+    told_of_jump: bool,
     /// When the playhead was last moved.
     moved_ms: f64,
     /// When to forget what was measured while the page was starting.
@@ -134,6 +136,7 @@ impl<P: Clone> Playback<P> {
             shown_ms: None,
             shown_s: None,
             jumping: None,
+            told_of_jump: false,
             moved_ms: 0.0,
             measure_anew_ms: None,
             latency: Window::default(),
@@ -486,6 +489,7 @@ impl<P: Clone> Session<P> {
             self.play.shown_s.filter(|_| self.play.is_playing() && self.play.decoding.is_none())
         {
             self.play.jumping = Some((shown_s, self.now_ms));
+            self.play.told_of_jump = false;
             self.notify(Notice::Hold(true));
         }
         self.move_to(to_s);
@@ -553,7 +557,16 @@ impl<P: Clone> Session<P> {
     /// What a jump brought back is over when something newer than what was seen is shown, or soon.
     fn land(&mut self, shown_s: Option<f64>) {
         let Some((seen_s, from_ms)) = self.play.jumping else { return };
-        if shown_s.is_some_and(|shown_s| shown_s > seen_s) || self.now_ms - from_ms > MAX_JUMP_MS {
+        let newer = shown_s.filter(|&shown_s| shown_s > seen_s);
+        // What Firefox tells of first has the time that was jumped to, whichever picture it is.
+        if let Some(newer_s) = newer
+            && self.config.whole_groups
+            && !std::mem::replace(&mut self.play.told_of_jump, true)
+        {
+            self.play.jumping = Some((newer_s, from_ms));
+            return;
+        }
+        if newer.is_some() || self.now_ms - from_ms > MAX_JUMP_MS {
             self.play.jumping = None;
             self.notify(Notice::Hold(false));
         }

@@ -58,13 +58,16 @@ pub(super) struct Seat<M> {
 
 impl<M> Drop for Seat<M> {
     fn drop(&mut self) {
-        let left = {
+        let (left, matters) = {
             let mut members = self.crowd.lock();
             let place = members.iter().position(|member| Arc::as_ptr(member) == self.member.as_ptr());
-            place.map(|place| members.swap_remove(place))
+            let left = place.map(|place| members.swap_remove(place));
+            (left, members.is_empty() || place.is_some_and(|place| place < members.len()))
         };
         // Who stood last now stands in this place, where the task may have been already. And it ends with the last one.
-        self.crowd.waker.notify_one();
+        if matters {
+            self.crowd.waker.notify_one();
+        }
         drop(left);
     }
 }

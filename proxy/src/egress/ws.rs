@@ -159,6 +159,8 @@ impl Viewer {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
         loop {
+            // Sockets that are always ready let nobody else have a turn by themselves.
+            tokio::task::coop::consume_budget().await;
             let (progress, full_since, hears) = match self.write() {
                 Ok(written) => written,
                 Err(end) => return end,
@@ -168,16 +170,16 @@ impl Viewer {
             let step = tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop) => return End::stopping(),
+                _ = ping.tick() => self.ping(),
+                // Nothing can be said to somebody who does not read, however much he says himself.
+                () = sleep_until(full_since + WRITE_MAX), if progress == Progress::Full => Err(End::Gone),
                 ready = self.link.readable(), if hears => match ready {
                     Ok(()) => self.hear(),
                     Err(_) => Err(End::Gone),
                 },
-                _ = ping.tick() => self.ping(),
                 () = tokio::task::yield_now(), if progress == Progress::More => Ok(()),
                 // An error shows when it is written to.
                 _ = self.link.writable(), if progress == Progress::Full => Ok(()),
-                // Nothing can be said to somebody who does not read.
-                () = sleep_until(full_since + WRITE_MAX), if progress == Progress::Full => Err(End::Gone),
                 () = self.nudge.notified() => Ok(()),
             };
             if let Err(end) = step {

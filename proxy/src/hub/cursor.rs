@@ -129,6 +129,8 @@ impl Iterator for Cursor {
             let missed = self.video_number.map_or(0, |number| fragment.video_number.saturating_sub(number));
             self.video_number = Some(fragment.video_number + u64::from(fragment.video));
             if missed > 0 {
+                // It is looked at once more, and begins then.
+                self.awaiting_key_frame = begins;
                 shared.counts.frames_dropped += missed;
                 return Some(Item::Dropped(u32::try_from(missed).unwrap_or(u32::MAX)));
             }
@@ -284,6 +286,18 @@ mod tests {
         assert_eq!(letters(&mut live), "KfffKffff", "whoever has seen the pictures before misses nothing");
         assert_eq!(letters(&mut camera.watch()), "SEKff", "9 and 10 refer to 8");
         assert_eq!(camera.stream.status().counts.frames_dropped, 0);
+    }
+
+    #[test]
+    fn whoever_jumps_to_an_open_key_frame_is_not_given_what_refers_back_either() {
+        let mut camera = Camera::start();
+        let shown: Vec<i64> = (0..60).collect();
+        camera.send_shown(&shown[..1], &[0]);
+        let mut cursor = camera.watch();
+        assert_eq!(letters(&mut cursor), "SEK");
+        let late: Vec<i64> = (0..53).chain([55, 53, 54, 56, 57]).collect();
+        camera.send_shown(&late, &[0, 55]);
+        assert_eq!(letters(&mut cursor), "DKff", "53 and 54 refer to 52");
     }
 
     #[test]

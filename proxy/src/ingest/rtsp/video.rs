@@ -110,6 +110,12 @@ impl Video {
                 self.unusable(&error.to_string(), out);
                 error.to_string()
             }
+            None if self.track.is_some() => {
+                let reason = "parameter sets that cannot be read";
+                self.depacketiser.forget_sets();
+                self.unusable(reason, out);
+                reason.to_owned()
+            }
             None => "it never sent its parameter sets".to_owned(),
         };
         if self.track.is_none() && received - *self.undescribed.get_or_insert(received) > PARAMETER_SETS {
