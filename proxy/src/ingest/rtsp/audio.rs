@@ -170,8 +170,7 @@ impl Form {
         };
         let len = packet.payload.len();
         match self {
-            // See the pictures' depacketiser: nothing is wrong.
-            _ if len == 0 => Ok(vec![]),
+            _ if len == 0 => Err((vec![], Error::Empty)),
             Self::Samples { bits_per_tick } => Ok(whole(len as u32 * 8 / *bits_per_tick)),
             Self::Opus => match opus::packet_ticks(&packet.payload) {
                 Some(ticks) => Ok(whole(ticks)),

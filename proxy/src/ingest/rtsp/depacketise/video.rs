@@ -185,9 +185,7 @@ impl Depacketiser {
         if self.gathered.end == 0 {
             self.gathered.timestamp = Some(packet.timestamp);
         }
-        // Some cameras send packets without a payload, to keep a firewall open (RFC 6263, 4.1) or by padding alone.
         if !self.gathered.skipped
-            && !packet.payload.is_empty()
             && let Err(error) = self.read(&packet.payload)
         {
             self.broken(error, out);
