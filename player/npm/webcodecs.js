@@ -4,7 +4,6 @@
 /** What is told: its number, then what belongs to it. player/src/webcodecs.rs has the same list. */
 const DECODED = 0, FAILED = 1, REFUSED = 2, HEARD = 3, SOUND_REFUSED = 4;
 
-export const available = () => 'VideoDecoder' in globalThis;
 /** Whether pictures go into the <video>: its controls, full screen and picture in picture show them then. */
 export const inVideo = () => 'MediaStreamTrackGenerator' in globalThis;
 

@@ -13,7 +13,7 @@ const BENCH: &str = "sound-latency";
 const REACH_RATIO: f64 = 1.15;
 
 /// The least that a bare page with sound must keep behind the newest frame so that 99 % of the pictures are seen, in
-/// milliseconds: found by trying. Chromium's sound runs dry when there is less.
+/// milliseconds. Firefox's was found by trying; the others are first guesses.
 fn target_ms(engine: Engine) -> u32 {
     match engine {
         Engine::Chromium => 200,

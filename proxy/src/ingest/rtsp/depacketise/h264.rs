@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    video::{Header, Kind, Piece},
+    video::{Header, Kind, Piece, aggregated},
 };
 
 /// Single-time aggregation packet (5.7.1).
@@ -21,20 +21,7 @@ pub(super) fn read(
     }
     match first & 31 {
         1..=23 => take(Piece::Whole(payload)),
-        STAP_A => {
-            let mut rest = &payload[1..];
-            while !rest.is_empty() {
-                let (size, behind) = rest.split_first_chunk().ok_or(Error::Aggregate)?;
-                let size = usize::from(u16::from_be_bytes(*size));
-                let (nal, behind) = behind.split_at_checked(size).ok_or(Error::Aggregate)?;
-                if *nal.first().ok_or(Error::Aggregate)? & 0x80 != 0 {
-                    return Err(Error::Forbidden);
-                }
-                take(Piece::Whole(nal))?;
-                rest = behind;
-            }
-            if payload.len() == 1 { Err(Error::Aggregate) } else { Ok(()) }
-        }
+        STAP_A => aggregated(&payload[1..], 1, take),
         FU_A => {
             let (head, body) = payload.split_first_chunk::<2>().ok_or(Error::Short(payload.len()))?;
             take(Piece::Fragment {

@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    video::{Header, Kind, Piece},
+    video::{Header, Kind, Piece, aggregated},
 };
 
 /// Aggregation packet (4.4.2).
@@ -21,23 +21,7 @@ pub(super) fn read(
     }
     let (header, rest) = payload.split_first_chunk::<2>().ok_or(Error::Short(payload.len()))?;
     match first >> 1 & 63 {
-        AP => {
-            let mut rest = rest;
-            while !rest.is_empty() {
-                let (size, behind) = rest.split_first_chunk().ok_or(Error::Aggregate)?;
-                let size = usize::from(u16::from_be_bytes(*size));
-                let (nal, behind) = behind.split_at_checked(size).ok_or(Error::Aggregate)?;
-                if nal.len() < 2 {
-                    return Err(Error::Aggregate);
-                }
-                if nal[0] & 0x80 != 0 {
-                    return Err(Error::Forbidden);
-                }
-                take(Piece::Whole(nal))?;
-                rest = behind;
-            }
-            if payload.len() == 2 { Err(Error::Aggregate) } else { Ok(()) }
-        }
+        AP => aggregated(rest, 2, take),
         FU => {
             let (fu, body) = rest.split_first().ok_or(Error::Short(payload.len()))?;
             take(Piece::Fragment {

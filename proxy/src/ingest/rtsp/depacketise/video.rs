@@ -126,6 +126,31 @@ impl Gathered {
     }
 }
 
+/// Takes the NAL units of an aggregation packet, each behind its size in two bytes (RFC 6184, 5.7.1; RFC 7798, 4.4.2). There is
+/// one at least, and none is shorter than its own header.
+pub(super) fn aggregated(
+    mut rest: &[u8],
+    header_len: usize,
+    take: &mut impl FnMut(Piece<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if rest.is_empty() {
+        return Err(Error::Aggregate);
+    }
+    while let Some((size, behind)) = rest.split_first_chunk() {
+        let size = usize::from(u16::from_be_bytes(*size));
+        let (nal, behind) = behind.split_at_checked(size).ok_or(Error::Aggregate)?;
+        if nal.len() < header_len {
+            return Err(Error::Aggregate);
+        }
+        if nal[0] & 0x80 != 0 {
+            return Err(Error::Forbidden);
+        }
+        take(Piece::Whole(nal))?;
+        rest = behind;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(Error::Aggregate) }
+}
+
 impl Depacketiser {
     /// A track of H.264 or H.265 that SDP describes so. Where it `begins_late`, packets that are lost in front of the first one
     /// were never on their way here: the camera sent them before it answered.
