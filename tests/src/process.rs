@@ -11,12 +11,21 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
+/// What was written, in the order in which it was read, and where to.
+type Lines = Arc<Mutex<Vec<(Output, String)>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Standard,
+    Errors,
+}
+
 /// A running program.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
     /// Its standard input; it stays open as long as this does.
     pub stdin: Option<ChildStdin>,
 }
@@ -36,9 +45,9 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        let lines = Arc::default();
-        collect(child.stdout.take(), &lines);
-        collect(child.stderr.take(), &lines);
+        let lines = Lines::default();
+        collect(child.stdout.take(), Output::Standard, &lines);
+        collect(child.stderr.take(), Output::Errors, &lines);
         let stdin = child.stdin.take();
         Ok(Self { name, child, lines, stdin })
     }
@@ -56,15 +65,33 @@ impl Process {
         Ok(fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)
     }
 
-    /// What it has written so far.
+    /// What it has written so far. Lines of its two outputs may have changed places.
     pub fn log(&self) -> String {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.text(|_| true)
     }
 
-    /// All it has written, once it has ended: the threads that collect may still be reading what is left in its pipes.
+    /// What it has written to its standard output, once it has ended; errors are not among it.
+    pub fn standard_output(&self) -> Result<String> {
+        self.wait_for_all()?;
+        Ok(self.text(|output| output == Output::Standard))
+    }
+
+    /// All it has written, once it has ended.
     pub fn whole_log(&self) -> Result<String> {
-        wait::until("the end of the output", || (Arc::strong_count(&self.lines) == 1).then_some(()))?;
+        self.wait_for_all()?;
         Ok(self.log())
+    }
+
+    /// The threads that collect may still be reading what is left in the pipes of a program that has ended.
+    fn wait_for_all(&self) -> Result<()> {
+        wait::until("the end of the output", || (Arc::strong_count(&self.lines) == 1).then_some(()))
+    }
+
+    fn text(&self, of: impl Fn(Output) -> bool) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted: Vec<&str> =
+            lines.iter().filter(|(output, _)| of(*output)).map(|(_, line)| line.as_str()).collect();
+        wanted.join("\n")
     }
 
     /// Waits for a line from which `find` gets something; an early end is an error that shows the log.
@@ -72,7 +99,7 @@ impl Process {
         let found = wait::until(what, || {
             let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
             let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.iter().find_map(|line| find(line)).map(Some).or_else(|| ended.then_some(None))
+            lines.iter().find_map(|(_, line)| find(line)).map(Some).or_else(|| ended.then_some(None))
         });
         match found {
             Ok(Some(value)) => Ok(value),
@@ -160,12 +187,12 @@ pub fn descendants(of: u32) -> Result<Vec<Descendant>> {
     Ok(found)
 }
 
-fn collect(output: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) {
-    let Some(output) = output else { return };
+fn collect(from: Option<impl Read + Send + 'static>, output: Output, lines: &Lines) {
+    let Some(from) = from else { return };
     let lines = Arc::clone(lines);
     std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push((output, line));
         }
     });
 }

@@ -28,6 +28,8 @@ pub struct Finished {
     pub code: Option<i32>,
     /// All it wrote, both outputs.
     pub output: String,
+    /// What it wrote to its standard output: what another program would read.
+    pub standard_output: String,
 }
 
 /// What a process holds on to, from `/proc`.
@@ -54,8 +56,8 @@ pub fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Fi
     let mut process = Process::start(command()?.args(arguments))?;
     let status =
         process.wait(Duration::from_secs(30)).with_context(|| format!("it said:\n{}", process.log()))?;
-    let output = process.whole_log()?;
-    Ok(Finished { code: status.code(), output })
+    let standard_output = process.standard_output()?;
+    Ok(Finished { code: status.code(), output: process.log(), standard_output })
 }
 
 /// A configuration file with this text; it is deleted when dropped.
