@@ -22,7 +22,7 @@ use crate::webcodecs::{self, Decoders};
 
 /// Firefox's pictures are on the screen so much later than its sound is heard, in seconds, measured on a sound card: sound is
 /// appended that much later. Some of it, later sound, is less noticed than any earlier one (EBU R 37: 60 ms and 40).
-const FIREFOX_LEAD_S: f64 = -0.045;
+const FIREFOX_LEAD_S: f64 = -0.033;
 
 /// Time between two looks, in milliseconds.
 const TICK_MS: i32 = 100;

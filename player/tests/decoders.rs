@@ -88,6 +88,8 @@ struct Simulation {
     frame: u32,
     wake_ms: f64,
     paused_until_ms: f64,
+    /// The camera sends nothing more.
+    silent: bool,
     renderer_changes: u32,
 }
 
@@ -116,6 +118,7 @@ impl Simulation {
             frame: 31, // somebody joins in the middle of a group
             wake_ms: f64::INFINITY,
             paused_until_ms: 0.0,
+            silent: false,
             renderer_changes: 0,
         };
         simulation.tell(link::Event::Joined { member: MEMBER, stream: "gate".into() });
@@ -285,7 +288,7 @@ impl Simulation {
             self.tell(link::Event::Closed(connection, 1006, random));
         }
         while Self::taken_ms(self.frame) <= now_ms {
-            if self.subscribed {
+            if self.subscribed && !self.silent {
                 self.fragment(self.frame);
             }
             self.frame += 1;
@@ -381,6 +384,17 @@ fn a_target_is_kept_with_few_pictures_open() {
     assert!(stats.latency_ms.is_some_and(|ms| (ms - 1_000.0).abs() < 15.0), "{stats:?}");
     assert!(simulation.gaps_ms(5_000.0).iter().all(|gap_ms| (gap_ms - FRAME_MS).abs() < 12.0));
     assert!(simulation.decoders.most_open <= 8, "{} pictures open, {stats:?}", simulation.decoders.most_open);
+}
+
+#[test]
+fn all_that_a_camera_sent_before_it_fell_silent_is_shown() {
+    let world = World { target: Target::FixedMs(1_000.0), ..CALM };
+    let mut simulation = Simulation::run(world, 1, 30);
+    let newest_us = i64::from(simulation.frame - 1) * 40_000;
+    simulation.silent = true;
+    simulation.go_on(2);
+    assert_eq!(simulation.decoders.shown.last().map(|&(_, us)| us), Some(newest_us));
+    assert!(simulation.gaps_ms(5_000.0).iter().all(|gap_ms| (gap_ms - FRAME_MS).abs() < 12.0));
 }
 
 #[test]

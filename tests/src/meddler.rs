@@ -1,8 +1,9 @@
 //! Somebody between a proxy and its viewers who changes what the proxy sends: bytes of binary messages, by a rule of the
-//! test's own. Pages pass unchanged.
+//! test's own. Pages pass unchanged. And who lets connections hang, as a network does that has forgotten them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
@@ -11,39 +12,82 @@ type Rule = Arc<Mutex<dyn FnMut(&mut [u8]) + Send>>;
 
 const BINARY: u8 = 2;
 
-/// Listens on a free port of loopback until the program ends, in front of the proxy at `authority` (host and port). `rule`
-/// is given each binary message. Returns its own authority.
-pub fn before(authority: &str, rule: impl FnMut(&mut [u8]) + Send + 'static) -> Result<String> {
+/// Listens until the program ends.
+#[derive(Debug)]
+pub struct Meddler {
+    /// Host and port.
+    pub authority: String,
+    /// Connections made before this one, by their count, are hung.
+    hung: Arc<AtomicU32>,
+    made: Arc<AtomicU32>,
+}
+
+impl Meddler {
+    /// Nothing comes through the connections that there are any more, either way, and nobody is told. New ones are well.
+    pub fn hang(&self) {
+        self.hung.store(self.made.load(Ordering::Acquire), Ordering::Release);
+    }
+}
+
+/// Stands on a free port of loopback in front of the proxy at `authority` (host and port). `rule` is given each binary
+/// message.
+pub fn before(authority: &str, rule: impl FnMut(&mut [u8]) + Send + 'static) -> Result<Meddler> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let own = listener.local_addr()?.to_string();
+    let meddler = Meddler {
+        authority: listener.local_addr()?.to_string(),
+        hung: Arc::default(),
+        made: Arc::default(),
+    };
     let (authority, rule): (_, Rule) = (authority.to_owned(), Arc::new(Mutex::new(rule)));
+    let (hung, made) = (Arc::clone(&meddler.hung), Arc::clone(&meddler.made));
     std::thread::spawn(move || {
         for viewer in listener.incoming().flatten() {
             let Ok(proxy) = TcpStream::connect(&authority) else { continue };
-            let rule = Arc::clone(&rule);
+            let (rule, hung) = (Arc::clone(&rule), Arc::clone(&hung));
+            let number = made.fetch_add(1, Ordering::AcqRel);
             std::thread::spawn(move || {
+                let hangs = move || number < hung.load(Ordering::Acquire);
                 // It ends with either side.
-                let _ = pass(&viewer, &proxy, &rule);
+                let _ = pass(&viewer, &proxy, &rule, &hangs);
                 let _ = (viewer.shutdown(Shutdown::Both), proxy.shutdown(Shutdown::Both));
             });
         }
     });
-    Ok(own)
+    Ok(meddler)
 }
 
-fn pass(viewer: &TcpStream, proxy: &TcpStream, rule: &Rule) -> Result<()> {
+/// Reads on, whatever hangs: a buffer that is full would tell.
+fn read(from: &mut TcpStream, into: &mut [u8], hangs: &impl Fn() -> bool) -> Result<usize> {
+    loop {
+        let len = from.read(into)?;
+        ensure!(len > 0, "it closed");
+        if !hangs() {
+            return Ok(len);
+        }
+    }
+}
+
+fn pass(
+    viewer: &TcpStream,
+    proxy: &TcpStream,
+    rule: &Rule,
+    hangs: &(impl Fn() -> bool + Clone + Send + 'static),
+) -> Result<()> {
     let (mut from, mut to) = (viewer.try_clone()?, proxy.try_clone()?);
+    let asks = hangs.clone();
     std::thread::spawn(move || {
-        let _ = std::io::copy(&mut from, &mut to);
+        let mut buffer = vec![0; 1 << 12];
+        while let Ok(len) = read(&mut from, &mut buffer, &asks)
+            && to.write_all(&buffer[..len]).is_ok()
+        {}
         let _ = to.shutdown(Shutdown::Both);
     });
-    let (mut from, mut to) = (proxy, viewer);
+    let (mut from, mut to) = (proxy.try_clone()?, viewer);
     let mut held = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     let mut is_socket = None;
     loop {
-        let len = from.read(&mut buffer)?;
-        ensure!(len > 0, "the proxy closed");
+        let len = read(&mut from, &mut buffer, hangs)?;
         held.extend_from_slice(&buffer[..len]);
         if is_socket.is_none() {
             let Some(end) = held.windows(4).position(|window| window == b"\r\n\r\n") else { continue };

@@ -7,10 +7,12 @@ use common::{PLAYER, in_both_browsers, wait_for_element};
 use sightline_tests::browser::{Browser, Page};
 use sightline_tests::camera::{Camera, Options};
 use sightline_tests::proxy::Proxy;
-use sightline_tests::{serve, wait};
+use sightline_tests::{meddler, serve, wait};
 
 in_both_browsers![
     the_media_source_is_mended_or_built_anew,
+    a_connection_that_hangs_is_made_anew,
+    a_camera_that_freezes_is_told_of_and_its_picture_returns,
     a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again,
     a_page_has_one_connection_and_asks_for_what_is_in_view,
 ];
@@ -66,6 +68,33 @@ fn the_media_source_is_mended_or_built_anew(browser: &Browser) -> Result<()> {
     page.evaluate("source.sourceBuffers[0].updating || source.endOfStream()")?;
     plays_again(&page)?;
     ensure!(stat(&page, "reconnects")? == 0, "the connection was not to blame");
+    Ok(())
+}
+
+fn a_connection_that_hangs_is_made_anew(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let meddler = meddler::before(proxy.authority(), |_| {})?;
+    let page = browser.open(&format!("http://{}/embed/cam", meddler.authority))?;
+    page.wait_for_pictures(1, 25)?;
+    meddler.hang();
+    page.wait_for("another connection", &format!("{PLAYER}.getStats().reconnects >= 1"))?;
+    plays_again(&page)?;
+    ensure!(stat(&page, "rebuilds")? <= 1, "the MediaSource was not to blame");
+    Ok(())
+}
+
+fn a_camera_that_freezes_is_told_of_and_its_picture_returns(browser: &Browser) -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    page.wait_for_pictures(1, 25)?;
+    camera.process().freeze()?;
+    wait_for_element(&page, "offline")?;
+    ensure!(stat(&page, "reconnects")? == 0, "the proxy was not to blame");
+    camera.process().thaw()?;
+    plays_again(&page)?;
+    ensure!(stat(&page, "reconnects")? == 0, "the proxy was not to blame");
     Ok(())
 }
 

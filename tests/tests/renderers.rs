@@ -219,7 +219,7 @@ fn a_broken_frame_is_got_over(browser: &Browser) -> Result<()> {
     let proxy = Proxy::for_camera(&camera)?;
     // Now and then the bytes of a frame are nonsense, lengths and all.
     let mut frames = 0;
-    let authority = meddler::before(proxy.authority(), move |message| {
+    let meddler = meddler::before(proxy.authority(), move |message| {
         let Ok((header, _)) = Header::decode(message) else { return };
         if header.kind != Kind::Media || header.track != 0 {
             return;
@@ -233,7 +233,7 @@ fn a_broken_frame_is_got_over(browser: &Browser) -> Result<()> {
                 .for_each(|(byte, i)| *byte = i.wrapping_mul(97));
         }
     })?;
-    let page = browser.open(&format!("http://{authority}/embed/cam?renderer=webcodecs"))?;
+    let page = browser.open(&format!("http://{}/embed/cam?renderer=webcodecs", meddler.authority))?;
     page.wait_for("200 pictures", "(g => g && g.frames + g.unreadable >= 200)(__glass.summary()[0])")?;
     assert_live(&page)?;
     wait_for_element(&page, "live")?;

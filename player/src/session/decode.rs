@@ -360,8 +360,15 @@ impl<P: Clone> Session<P> {
         self.feed();
     }
 
+    /// Time passed. What is shown makes room for what waits for the decoder: a camera that falls silent sends nothing more
+    /// that would.
+    pub(super) fn on_time(&mut self) {
+        self.show_due();
+        self.feed();
+    }
+
     /// Shows what is to be seen now, and asks to be woken for what is next.
-    pub(super) fn show_due(&mut self) {
+    fn show_due(&mut self) {
         let (now_ms, offset_ms) = (self.now_ms, self.clock.offset_ms());
         let history_whole = self.play.history_whole;
         let target = self.config.target;

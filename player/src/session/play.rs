@@ -398,7 +398,7 @@ impl<P: Clone> Session<P> {
                 self.on_decoder_failed(track, &reason);
             }
             Event::Heard(report) => self.on_heard(&report),
-            Event::Woken => self.show_due(),
+            Event::Woken => self.on_time(),
             Event::FrameShown { media_time_s, shown_ms } => self.on_frame_shown(media_time_s, shown_ms),
             Event::SeekToLive => self.seek_to_live(),
             _ => {}

@@ -49,7 +49,7 @@ impl<P: Clone> Session<P> {
             self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
         }
         self.place();
-        self.show_due();
+        self.on_time();
         self.land(None);
         if self.play.is_playing() {
             let position_s = self.play.facts.moving.then_some(self.play.facts.position_s);
