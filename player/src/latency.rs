@@ -8,7 +8,8 @@
 //!
 //! What does not belong here: buffered ranges, appends, and stalls (see `watchdog`).
 //!
-//! Invariant: rates stay within 0.97 to 1.05 with sound and to 1.25 without; seeks keep a cool-down.
+//! Invariant: rates stay within 0.97 to 1.05 with sound and to 1.25 without, but for pictures that are far apart; seeks keep
+//! a cool-down.
 
 mod lines;
 
@@ -74,6 +75,13 @@ const STEP_MS: f64 = 10.0;
 
 /// An error is worked off in about this time, in milliseconds.
 const CATCH_UP_MS: f64 = 1_000.0;
+
+/// Where pictures are this far apart nobody sees how fast time goes between two of them, in milliseconds. And it must: 40 ms
+/// (Firefox) or 90 ms (Chromium) after each one browsers let time stand until the next one is there, which is shown only when
+/// that has been made up for.
+const SPARSE_MS: f64 = 100.0;
+const SPARSE_CATCH_UP_MS: f64 = 60.0;
+const FASTEST_SPARSE: f64 = 4.0;
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,6 +164,9 @@ pub struct Controller {
     playhead: Playhead,
     /// Presentation time - capture time of the newest picture, in milliseconds (server's clock).
     capture_line_ms: Option<f64>,
+    /// The time between the newest pictures, the lesser of the last two of them, and the last one, in milliseconds.
+    apart_ms: f64,
+    last_apart_ms: f64,
     rate: f64,
     correcting: bool,
     margin_ms: f64,
@@ -185,6 +196,8 @@ impl Controller {
             audio: Edge::default(),
             playhead: Playhead::default(),
             capture_line_ms: None,
+            apart_ms: 0.0,
+            last_apart_ms: 0.0,
             rate: 1.0,
             correcting: false,
             margin_ms: MARGIN_MS.0,
@@ -234,8 +247,10 @@ impl Controller {
         };
     }
 
-    /// A live picture (not history) arrived.
-    pub fn on_video(&mut self, presentation_s: f64, capture_us: i64, now_ms: f64) {
+    /// A live picture (not history) arrived, whose time is `apart_ms` after that of the one before.
+    pub fn on_video(&mut self, presentation_s: f64, capture_us: i64, apart_ms: f64, now_ms: f64) {
+        // One pause is no rate.
+        self.apart_ms = apart_ms.min(std::mem::replace(&mut self.last_apart_ms, apart_ms));
         self.video.push(presentation_s, now_ms);
         self.capture_line_ms = Some(presentation_s * 1e3 - capture_us as f64 / 1e3);
     }
@@ -373,7 +388,7 @@ impl Controller {
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
             let eager = one_rate && self.tries < MAX_TRIES;
-            let rested = eager || self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS);
+            let rested = eager || self.is_rested(now_ms);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
                 let next_s = (line_ms + now_ms + STEP_MS) / 1e3;
@@ -403,6 +418,30 @@ impl Controller {
         let steps = ((wanted - 1.0) * 100.0).round();
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
         self.set_rate(1.0 + steps / 100.0)
+    }
+
+    /// Whether pictures are so far apart that time stands between them, and may be hurried.
+    pub fn is_sparse(&self) -> bool {
+        self.apart_ms >= SPARSE_MS && !self.with_sound && !self.has_one_rate()
+    }
+
+    /// What to do now, where pictures are far apart and the playhead, moving or not, is at `position_s`.
+    pub fn hurry(&mut self, position_s: f64, now_ms: f64, clock_offset_ms: Option<f64>) -> Action {
+        self.on_moved();
+        self.correcting = false;
+        let Some(line_ms) = self.wanted_line_ms(clock_offset_ms) else { return self.set_rate(1.0) };
+        let behind_ms = line_ms + now_ms - position_s * 1e3;
+        if behind_ms > SEEK_BEYOND_MS.0 && self.is_rested(now_ms) {
+            self.last_seek_ms = Some(now_ms);
+            return Action::Seek((line_ms + now_ms) / 1e3);
+        }
+        let rate = within(1.0 + behind_ms / SPARSE_CATCH_UP_MS, 1.0, FASTEST_SPARSE);
+        self.set_rate((rate * 10.0).round() / 10.0)
+    }
+
+    /// Whether there was time enough since the last jump.
+    fn is_rested(&self, now_ms: f64) -> bool {
+        self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS)
     }
 
     fn has_one_rate(&self) -> bool {

@@ -23,22 +23,46 @@ fn waits_for_others(header: &Header) -> bool {
         && i64::from(header.composition_offset_ticks) > i64::from(header.duration_ticks)
 }
 
-/// Puts the declared durations of a stream with B-frames right: each picture is over when the next one begins.
+/// Pictures that are farther apart than the one and no farther than the other are taken to stay so, in ticks of pictures
+/// (90 kHz: 0.1 and 1 s).
+const SPARSE_TICKS: (u64, u64) = (9_000, 90_000);
+
+/// The least that is declared for one of them, in the same ticks (160 ms). One that comes after more than twice of that is
+/// not taken (Media Source Extensions, coded frame processing, discontinuity step).
+const SPARSE_MIN_TICKS: u64 = 14_400;
+
+/// Puts declared durations right for Firefox, which goes by them: each picture should be over when the next one begins. One
+/// that is over only later is what is seen while Firefox waits for data, although the next one was to be seen already; and
+/// in a stream with B-frames it is given out twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Durations {
     /// The epoch in which pictures were seen that wait for others.
     reordered: Option<u32>,
+    /// Decode time of the newest fragment of each track.
+    newest_ticks: [u64; 2],
 }
 
 impl Durations {
     /// Where in a fragment's payload to write what, if anything.
     pub fn correction(&mut self, header: &Header) -> Option<(u32, [u8; 4])> {
+        if header.kind != Kind::Media {
+            return None;
+        }
         if waits_for_others(header) {
             self.reordered = Some(header.epoch);
         }
         let at = header.payload_offset.checked_sub(DURATION_BEFORE_FRAME)?;
-        let applies = header.kind == Kind::Media && self.reordered == Some(header.epoch);
-        applies.then(|| (at, header.duration_ticks.to_be_bytes()))
+        let newest_ticks = self.newest_ticks.get_mut(usize::from(header.track))?;
+        let before_ticks = std::mem::replace(newest_ticks, header.decode_time_ticks);
+        let apart_ticks = header.decode_time_ticks.saturating_sub(before_ticks);
+        let ticks = if self.reordered == Some(header.epoch) {
+            header.duration_ticks
+        } else if (SPARSE_TICKS.0..=SPARSE_TICKS.1).contains(&apart_ticks) {
+            (apart_ticks * 19 / 20).max(SPARSE_MIN_TICKS) as u32
+        } else {
+            return None;
+        };
+        Some((at, ticks.to_be_bytes()))
     }
 }
 
@@ -149,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_pause_of_a_camera_without_b_frames_is_none() {
-        let (mut reorder, mut durations) = (Reorder::default(), Durations::default());
+        let mut reorder = Reorder::default();
         for frame in [0, 1, 4, 5] {
             let header = Header {
                 kind: Kind::Media,
@@ -158,9 +182,31 @@ mod tests {
                 payload_offset: 108,
                 ..Header::init(1, 1, 0)
             };
-            assert_eq!(durations.correction(&header), None);
             assert_eq!(reorder.push(Fragment { header, payload: frame, bytes: 1 }).len(), 1);
         }
+    }
+
+    #[test]
+    fn pictures_that_are_far_apart_are_over_just_before_the_next_one() {
+        let mut durations = Durations::default();
+        let mut declared_ms = |decode_ms: u64, track: u8| {
+            let header = Header {
+                kind: Kind::Media,
+                track,
+                decode_time_ticks: decode_ms * 90,
+                duration_ticks: 3600,
+                payload_offset: 108,
+                ..Header::init(1, 1, 0)
+            };
+            durations.correction(&header).map(|(_, ticks)| u32::from_be_bytes(ticks) / 90)
+        };
+        let times =
+            [(5_000, None), (5_040, None), (5_240, Some(190)), (5_365, Some(160)), (6_365, Some(950))];
+        for (decode_ms, expected_ms) in times {
+            assert_eq!(declared_ms(decode_ms, 0), expected_ms, "{decode_ms}");
+            assert_eq!(declared_ms(decode_ms / 1_000, 1), None, "of another track");
+        }
+        assert_eq!((declared_ms(8_000, 0), declared_ms(8_040, 0)), (None, None), "a pause is no rate");
     }
 
     #[test]

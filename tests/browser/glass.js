@@ -7,7 +7,7 @@
   const KEEP = 20_000;
   // Firefox leaves pictures out of its video frame callbacks, and calls back up to a frame of the screen before or behind the
   // moment from which on a picture is drawn. There the picture is looked at whenever the screen is.
-  const CALLS_BACK = !('mozHasAudio' in HTMLMediaElement.prototype);
+  const CALLS_BACK = !('mozHasAudio' in HTMLVideoElement.prototype);
   const canvas = new OffscreenCanvas(SQUARES, 1);
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const watched = new Map();

@@ -10,7 +10,7 @@
     start(video) {
       // See glass.js: Firefox leaves pictures out of its video frame callbacks. There the picture is looked at whenever the
       // screen is.
-      const calls = !('mozHasAudio' in HTMLMediaElement.prototype);
+      const calls = !('mozHasAudio' in HTMLVideoElement.prototype);
       const next = () => (calls ? video.requestVideoFrameCallback(shown) : requestAnimationFrame(shown));
       let dark = 0;
       const shown = (now, { expectedDisplayTime = now } = {}) => {

@@ -33,11 +33,8 @@ impl Meddler {
 /// message.
 pub fn before(authority: &str, rule: impl FnMut(&mut [u8]) + Send + 'static) -> Result<Meddler> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let meddler = Meddler {
-        authority: listener.local_addr()?.to_string(),
-        hung: Arc::default(),
-        made: Arc::default(),
-    };
+    let meddler =
+        Meddler { authority: listener.local_addr()?.to_string(), hung: Arc::default(), made: Arc::default() };
     let (authority, rule): (_, Rule) = (authority.to_owned(), Arc::new(Mutex::new(rule)));
     let (hung, made) = (Arc::clone(&meddler.hung), Arc::clone(&meddler.made));
     std::thread::spawn(move || {

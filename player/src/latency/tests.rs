@@ -26,7 +26,7 @@ impl Plant {
             last_arrival = arrival_ms;
             self.pass(arrival_ms);
             let presentation_s = f64::from(frame) * 0.04;
-            self.controller.on_video(presentation_s, (presentation_s * 1e6) as i64, arrival_ms);
+            self.controller.on_video(presentation_s, (presentation_s * 1e6) as i64, 40.0, arrival_ms);
             self.controller.on_audio(presentation_s, 0.04, arrival_ms);
             self.controller.on_position(self.position_s, arrival_ms);
             match self.controller.decide(arrival_ms, Some(0.0)) {
@@ -61,6 +61,29 @@ fn a_small_delay_is_caught_up_by_speed_and_held() {
     let changes = plant.rates.len();
     plant.run(20.0, |_| 5.0);
     assert_eq!(plant.rates.len(), changes, "a steady feed is left alone");
+}
+
+#[test]
+fn where_pictures_are_far_apart_each_is_reached_soon_although_time_stands_before_it() {
+    let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
+    let (mut position_ms, mut reached_ms) = (0.0_f64, vec![]);
+    assert!(!controller.is_sparse());
+    for picture in 0..30 {
+        let came_ms = f64::from(picture) * 200.0;
+        controller.on_video(came_ms / 1e3, 0, 200.0, came_ms);
+        let mut reached = None;
+        for ms in 0..200 {
+            let now_ms = came_ms + f64::from(ms);
+            if ms == 0 || ms % 100 == 50 {
+                controller.hurry(position_ms / 1e3, now_ms, Some(0.0));
+            }
+            position_ms = (position_ms + controller.rate()).min(came_ms + 40.0);
+            reached = reached.or((position_ms >= came_ms).then_some(now_ms - came_ms));
+        }
+        reached_ms.push(reached.unwrap_or(f64::INFINITY));
+    }
+    assert!(controller.is_sparse());
+    assert!(reached_ms[5..].iter().all(|ms| *ms <= 80.0), "{reached_ms:?}");
 }
 
 #[test]
@@ -125,7 +148,7 @@ fn what_takes_no_other_rate_jumps_and_no_more_than_helps() {
     let mut seeks = 0;
     for frame in 0..1_500 {
         let now_ms = f64::from(frame) * 40.0;
-        controller.on_video(now_ms / 1e3, 0, now_ms);
+        controller.on_video(now_ms / 1e3, 0, 40.0, now_ms);
         controller.on_position(now_ms / 1e3 - 0.15, now_ms);
         seeks += u32::from(matches!(controller.decide(now_ms, None), Action::Seek(_)));
     }
@@ -164,7 +187,7 @@ fn a_sender_that_drifts_is_given_no_room_and_one_with_holes_is() {
         controller.set_sound(true);
         let (mut at_ms, mut seeks) = (0.0, 0);
         while at_ms < 450_000.0 {
-            controller.on_video(at_ms / 1e3, 0, at_ms);
+            controller.on_video(at_ms / 1e3, 0, 40.0, at_ms);
             controller.on_audio(at_ms / 1e3, 0.02, at_ms);
             controller.on_position(at_ms / 1e3 - 0.08, at_ms);
             seeks += u32::from(matches!(controller.decide(at_ms, None), Action::Seek(_)));

@@ -34,6 +34,11 @@ const STARTING_MS: f64 = 500.0;
 /// What was seen before a jump is held no longer than this, in milliseconds.
 const MAX_JUMP_MS: f64 = 300.0;
 
+/// A picture that is shown this much before its time, in seconds, was the only one there was: Chromium lets time stand then,
+/// and those that come in better time wait until it has come so far. So long is enough, in milliseconds.
+const UNTIMED_S: f64 = 0.1;
+const UNSEEN_MS: f64 = 60.0;
+
 /// Time between two `stats` notices, in milliseconds.
 const STATS_EVERY_MS: f64 = 1_000.0;
 
@@ -80,7 +85,11 @@ pub(super) struct Playback<P> {
     in_flight_s: Option<f64>,
     appended_s: Option<f64>,
     arrived_ms: f64,
+    /// The expected time between two pictures, and how far the newest two are apart, in milliseconds.
     frame_ms: f64,
+    apart_ms: f64,
+    /// Decode time of the newest picture, in seconds.
+    decode_s: Option<f64>,
     pictures: VecDeque<Picture>,
     watchdog: Watchdog,
     stalled: bool,
@@ -128,6 +137,8 @@ impl<P: Clone> Playback<P> {
             appended_s: None,
             arrived_ms: 0.0,
             frame_ms: 40.0,
+            apart_ms: 0.0,
+            decode_s: None,
             pictures: VecDeque::new(),
             watchdog: Watchdog::default(),
             stalled: false,
@@ -200,6 +211,16 @@ impl<P: Clone> Playback<P> {
         let newest_s = self.appended_s?;
         let begins_s = self.history.begins_s().unwrap_or(newest_s);
         Some((newest_s - self.controller.first_wait_s()).max(begins_s).min(newest_s))
+    }
+
+    /// Whether pictures wait behind one that was shown before its time.
+    fn leaves_unseen(&self, position_s: Option<f64>, now_ms: f64) -> bool {
+        let position_s = position_s.unwrap_or(self.facts.position_s);
+        let Some(shown_s) = self.shown_s.filter(|shown_s| *shown_s > position_s + UNTIMED_S) else {
+            return false;
+        };
+        let unseen = self.pictures.iter().find(|picture| picture.presentation_s > shown_s + 0.002);
+        self.jumping.is_none() && unseen.is_some_and(|picture| now_ms - picture.arrival_ms > UNSEEN_MS)
     }
 
     /// A server that names the end of history wrongly would let us wait for ever.
@@ -435,13 +456,16 @@ impl<P: Clone> Session<P> {
         play.note_picture(track, header, now_ms);
         play.history.on_video(presentation_s, header.key_frame);
         if !history {
-            play.controller.on_video(presentation_s, header.capture_time_us, now_ms);
+            play.controller.on_video(presentation_s, header.capture_time_us, play.apart_ms, now_ms);
             // Whoever says that there are no pictures, and sends them, is wrong in one of the two.
             if self.trouble.as_ref().is_some_and(|trouble| trouble.state == "offline") {
                 self.trouble = None;
             }
         }
         if play.phase == Phase::Playing {
+            if play.leaves_unseen(position_s, now_ms) && self.config.sound_clock.counts_samples() {
+                return self.seek_to_live();
+            }
             self.steer(position_s);
         }
     }
@@ -512,16 +536,22 @@ impl<P: Clone> Session<P> {
         if self.play.decoding.is_some() {
             return; // there is no playhead
         }
-        let offset_ms = self.clock.offset_ms();
-        let Some(position_s) = position_s else { return self.play.controller.on_moved() };
-        self.play.controller.on_position(position_s, self.now_ms);
-        match self.play.controller.decide(self.now_ms, offset_ms) {
+        let (now_ms, offset_ms) = (self.now_ms, self.clock.offset_ms());
+        let controller = &mut self.play.controller;
+        let action = if controller.is_sparse() {
+            controller.hurry(position_s.unwrap_or(self.play.facts.position_s), now_ms, offset_ms)
+        } else {
+            let Some(position_s) = position_s else { return controller.on_moved() };
+            controller.on_position(position_s, now_ms);
+            controller.decide(now_ms, offset_ms)
+        };
+        match action {
             Action::Hold => {}
             Action::Rate(rate) => self.out.push(Command::Rate(rate)),
             Action::Seek(to_s) => {
                 // Never beyond what is there, and never backwards.
                 let to_s = self.play.appended_s.map_or(to_s, |appended_s| to_s.min(appended_s));
-                if to_s > position_s {
+                if position_s.is_none_or(|position_s| to_s > position_s) {
                     self.jump(to_s);
                 }
             }
@@ -539,6 +569,9 @@ impl<P: Clone> Session<P> {
             return; // nobody sees it
         }
         self.land(Some(media_time_s));
+        if self.config.whole_groups && self.play.controller.is_sparse() {
+            self.steer(Some(media_time_s)); // Firefox's next look may be too late
+        }
         let play = &mut self.play;
         play.shown_s = Some(media_time_s);
         if let Some(last_ms) = play.shown_ms.replace(shown_ms) {

@@ -34,6 +34,9 @@ impl<P: Clone> Playback<P> {
             Some(self.newest_s.filter(|_| !gap).map_or(presentation_s, |s| s.max(presentation_s)));
         self.looked.get_or_insert((now_ms, presentation_s));
         self.frame_ms = within(f64::from(header.duration_ticks) * 1e3 / timescale, 1.0, 10_000.0);
+        let decode_s = header.decode_time_ticks as f64 / timescale;
+        let before_s = self.decode_s.replace(decode_s).filter(|_| !gap).unwrap_or(decode_s);
+        self.apart_ms = within((decode_s - before_s) * 1e3, 0.0, 10_000.0);
         if self.pictures.len() == MAX_PICTURES {
             self.pictures.pop_front();
         }
