@@ -15,10 +15,12 @@ command -v wasm-opt >/dev/null || { echo "no wasm-opt: the player stays larger" 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# opt IN OUT [passes]   with what rustc and wasm-bindgen use of WebAssembly
+# opt OUT [passes]   with what rustc and wasm-bindgen use of WebAssembly, in one go: what is written and read again grows.
+# rustc puts the stack in front of everything: no object lies in the first kilobyte.
 opt() {
   wasm-opt --enable-bulk-memory --enable-reference-types --enable-sign-ext --enable-nontrapping-float-to-int \
-    --enable-mutable-globals --enable-multivalue "$1" -o "$2" "${@:3}"
+    --enable-mutable-globals --enable-multivalue "$WASM" -o "$1" --strip-debug --strip-producers --strip-target-features \
+    --low-memory-unused --one-caller-inline-max-function-size=20 --flatten --rereloop -Oz -Oz "${@:2}"
 }
 
 # mend WASM GLUE   binaryen before 109 exports the first table whichever is meant. The one that the glue knows is the second.
@@ -27,18 +29,15 @@ mend() {
   [ -z "$name" ] || LC_ALL=C sed -i -E "s/(\\x$(printf %02x ${#name})${name/\$/\\\$}\\x01)\\x00/\\1\\x01/" "$1"
 }
 
-opt "$WASM" "$work/small.wasm" --strip-debug --strip-producers --strip-target-features \
-  -Os --one-caller-inline-max-function-size=10
-mend "$work/small.wasm" "$GLUE"
 # What this prints is `old => new`, a line for each name.
-opt "$work/small.wasm" "$work/named.wasm" --minify-imports-and-exports-and-modules > "$work/names"
+opt "$work/small.wasm" --minify-imports-and-exports-and-modules > "$work/names"
 sed -nE 's/^(\w+) => ([A-Za-z0-9_$]+)$/s\/^\1:\/\2:\/; s\/\\bwasm\\.\1\\b\/wasm.\2\/g/p' "$work/names" > "$work/rename.sed"
 sed -E -f "$work/rename.sed" -e 's/"\.\/sightline-player_bg\.js": import0/a: import0/' "$GLUE" > "$work/glue.js"
 if grep -qE '^__wb\w+:|\bwasm\.\w{4}|sightline-player_bg\.js' "$work/glue.js"; then
   echo "this wasm-opt tells of new names in another way: the old ones stay" >&2
-  cp "$work/small.wasm" "$WASM"
+  opt "$work/small.wasm"
 else
-  mend "$work/named.wasm" "$work/glue.js"
-  cp "$work/named.wasm" "$WASM"
   cp "$work/glue.js" "$GLUE"
 fi
+mend "$work/small.wasm" "$GLUE"
+cp "$work/small.wasm" "$WASM"
