@@ -6,6 +6,7 @@
 
 mod cursor;
 mod fragment;
+mod lag;
 mod meter;
 mod ring;
 mod status;

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::fragment::Fragment;
+use super::{fragment::Fragment, lag::Place};
 
 /// How much a ring holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,29 +30,55 @@ const LAG_SPAN_US: i64 = 2_000_000;
 #[derive(Debug)]
 pub(super) struct Ring {
     limits: Limits,
-    fragments: VecDeque<Arc<Fragment>>,
+    fragments: VecDeque<Held>,
     /// Position of the first fragment held.
     first: u64,
     bytes: usize,
+    /// Bytes of every fragment ever pushed.
+    pushed: u64,
     newest_key: Option<u64>,
+    /// Presentation time of the last key frame of video, and from the one before to it.
+    last_key_us: Option<i64>,
+    key_interval_us: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Held {
+    fragment: Arc<Fragment>,
+    /// Bytes of every fragment that was pushed before it.
+    before: u64,
 }
 
 impl Ring {
     /// An empty ring.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, fragments: VecDeque::new(), first: 0, bytes: 0, newest_key: None }
+        Self {
+            limits,
+            fragments: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            pushed: 0,
+            newest_key: None,
+            last_key_us: None,
+            key_interval_us: None,
+        }
     }
 
     /// Adds the newest fragment and lets go of what is too old.
     pub(super) fn push(&mut self, fragment: Arc<Fragment>) {
         if fragment.video && fragment.header.key_frame {
             self.newest_key = Some(self.end());
+            if let Some(last_us) = self.last_key_us.replace(fragment.pts_us) {
+                self.key_interval_us = Some(fragment.pts_us.saturating_sub(last_us));
+            }
         }
         let now_us = fragment.pts_us;
+        let before = self.pushed;
         self.bytes += fragment.len();
-        self.fragments.push_back(fragment);
+        self.pushed += fragment.len() as u64;
+        self.fragments.push_back(Held { fragment, before });
         while let Some(oldest) = self.fragments.front() {
-            let age_us = now_us.saturating_sub(oldest.pts_us);
+            let age_us = now_us.saturating_sub(oldest.fragment.pts_us);
             let before_key = self.newest_key.is_some_and(|key| self.first < key);
             let span_us = if before_key { LAG_SPAN_US.min(self.limits.span_us) } else { self.limits.span_us };
             if self.bytes <= self.limits.bytes && age_us <= span_us {
@@ -63,8 +89,8 @@ impl Ring {
     }
 
     fn pop(&mut self) {
-        if let Some(fragment) = self.fragments.pop_front() {
-            self.bytes -= fragment.len();
+        if let Some(held) = self.fragments.pop_front() {
+            self.bytes -= held.fragment.len();
             if self.newest_key == Some(self.first) {
                 self.newest_key = None;
             }
@@ -78,6 +104,7 @@ impl Ring {
         self.fragments.clear();
         self.bytes = 0;
         self.newest_key = None;
+        self.last_key_us = None; // the interval is likely to stay as it was
     }
 
     /// Bytes of all that is held.
@@ -97,12 +124,30 @@ impl Ring {
 
     /// The fragment at `position`, if it is still, or already, held.
     pub(super) fn get(&self, position: u64) -> Option<&Arc<Fragment>> {
+        self.held(position).map(|held| &held.fragment)
+    }
+
+    fn held(&self, position: u64) -> Option<&Held> {
         self.fragments.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
     }
 
     /// The newest fragment.
     pub(super) fn newest(&self) -> Option<&Arc<Fragment>> {
-        self.fragments.back()
+        self.fragments.back().map(|held| &held.fragment)
+    }
+
+    /// Where a viewer for whom the fragment at `position` is next stands, if that is held.
+    pub(super) fn place(&self, position: u64) -> Option<Place> {
+        let next = self.held(position)?;
+        let now_us = self.newest()?.pts_us;
+        Some(Place {
+            now_us,
+            lag_us: now_us.saturating_sub(next.fragment.pts_us),
+            backlog: self.pushed - next.before,
+            newer_key: self.newest_key.is_some_and(|key| key > position),
+            key_interval_us: self.key_interval_us,
+            since_key_us: self.last_key_us.map_or(0, |key_us| now_us.saturating_sub(key_us)),
+        })
     }
 }
 
@@ -151,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_told_in_time_in_bytes_and_by_key_frames() {
+        let mut ring = Ring::new(Limits::default());
+        for i in 0..60 {
+            ring.push(fragment(i * 40_000, i % 25 == 0, true, 200));
+        }
+        let place = ring.place(40).expect("held");
+        assert_eq!((place.now_us, place.lag_us, place.backlog), (59 * 40_000, 19 * 40_000, 20 * 200));
+        assert_eq!((place.newer_key, place.key_interval_us), (true, Some(1_000_000)));
+        assert_eq!(place.since_key_us, 9 * 40_000);
+        assert!(!ring.place(50).expect("held").newer_key);
+        assert!(ring.place(60).is_none());
+    }
+
+    #[test]
     fn clearing_keeps_positions_going() {
         let mut ring = Ring::new(Limits::default());
         ring.push(fragment(0, true, true, 300));
@@ -171,8 +230,8 @@ mod tests {
                 now += step;
                 ring.push(fragment(now, key, video, len));
                 prop_assert!(ring.bytes <= limits.bytes);
-                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|f| f.len()).sum::<usize>());
-                let span = ring.fragments.front().map_or(0, |f| now - f.pts_us);
+                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|held| held.fragment.len()).sum::<usize>());
+                let span = ring.fragments.front().map_or(0, |held| now - held.fragment.pts_us);
                 prop_assert!(span <= limits.span_us);
                 if let Some(key) = ring.newest_key() {
                     let fragment = ring.get(key).expect("the newest key frame is held");

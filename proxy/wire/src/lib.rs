@@ -37,7 +37,8 @@
 //! - Media begins at a key frame. `catch_up_sequence` names the newest fragment at the time of joining: everything up
 //!   to it is history, sent as fast as the socket takes it so that the live edge can be decoded and shown at once.
 //! - A viewer whose socket takes less than the stream gives is moved on to a newer key frame and is told so
-//!   (`dropped`). Until then bytes are in order and complete.
+//!   (`dropped`) in front of that. Until then bytes are in order and complete. It happens past one group of pictures, or
+//!   2 s where that is longer; where no newer key frame is there, media may cease until the next one.
 //! - `subscribe` to a stream that is subscribed already begins anew: the answer, the tracks, and media from the cached key
 //!   frame on. `unsubscribe` is answered whether or not there was a subscription.
 //! - `max_height` in `subscribe` is the height at which the stream is shown; a server that has it in one size only ignores

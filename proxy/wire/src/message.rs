@@ -114,7 +114,7 @@ pub enum ServerMessage {
     Dropped {
         /// The stream's number.
         number: u32,
-        /// How many frames of video.
+        /// How many frames of video; of sound where the stream has no video.
         frames: u32,
     },
     /// Something the client asked for cannot be.
