@@ -9,7 +9,7 @@ use crate::{
     auth::Policy,
     config::{Auth, Config, Input},
     http,
-    hub::Hub,
+    hub::{self, Hub},
     ingest::{self, rtmp},
     metrics::Metrics,
 };
@@ -60,7 +60,13 @@ impl App {
 
     /// Serves until `stop` is done; then says goodbye to viewers and lets go of cameras.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let hub = Arc::new(Hub::new(self.config.streams.iter().map(|s| (s.name.clone(), s.on_demand))));
+        let specs = self.config.streams.iter().map(|stream| hub::Spec {
+            name: stream.name.clone(),
+            on_demand: stream.on_demand,
+            max_viewers: stream.max_viewers,
+        });
+        let history_bytes = (self.config.server.max_history_mib as usize).saturating_mul(1 << 20);
+        let hub = Arc::new(Hub::with(specs, history_bytes));
         let metrics = Arc::new(Metrics::default());
         let (stopping, shutdown) = watch::channel(false);
         let mut cameras = JoinSet::new();
@@ -91,7 +97,22 @@ impl App {
             Auth::On => Policy::ThisMachine,
             Auth::Off => Policy::Off,
         };
-        let server = http::Server { hub, metrics: metrics.clone(), crowds: Arc::default(), policy, shutdown };
+        let max_viewers = self.config.server.max_viewers;
+        let admission = http::Admission::new(max_viewers, self.config.streams.len());
+        if admission.max_viewers() < max_viewers as usize {
+            tracing::warn!(
+                "{} viewers get in at a time, not {max_viewers}: the system lets this process open too few files (ulimit -n)",
+                admission.max_viewers()
+            );
+        }
+        let server = http::Server {
+            admission,
+            hub,
+            metrics: metrics.clone(),
+            crowds: Arc::default(),
+            policy,
+            shutdown,
+        };
         let mut serving = tokio::spawn(server.serve(self.listener));
         tokio::select! {
             () = stop => {}

@@ -70,6 +70,10 @@ struct ServeArgs {
     #[arg(long, value_name = "auto|tcp|udp", global = true)]
     transport: Option<Carriage>,
 
+    /// How many viewers may be connected at a time [default: 2000]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_viewers: Option<u32>,
+
     /// Whether viewers are authenticated; "off" must be written to listen beyond this machine [default: on]
     #[arg(long, value_name = "on|off", global = true)]
     auth: Option<OnOff>,
@@ -86,7 +90,8 @@ impl ServeArgs {
             Carriage::Tcp => Transport::Tcp,
             Carriage::Udp => Transport::Udp,
         });
-        Overrides { listen: self.listen, auth, rtmp: self.rtmp, transport }
+        let Self { listen, rtmp, max_viewers, .. } = *self;
+        Overrides { listen, auth, rtmp, max_viewers, transport }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicI64;
 
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
 
 /// Prefix of every name.
 pub const PREFIX: &str = "sightline";
@@ -45,12 +48,30 @@ pub const CONNECTIONS: &str = "websocket_connections";
 pub const SENT_BYTES: &str = "websocket_sent_bytes";
 /// From a frame's last packet in to its last byte handed to a viewer's socket.
 pub const TRANSIT_SECONDS: &str = "transit_seconds";
+/// Viewers for whom there was no room, by the limit that was reached.
+pub const REFUSED: &str = "refused";
 /// Open file descriptors.
 pub const OPEN_FDS: &str = "process_open_fds";
 /// Memory in use.
 pub const RESIDENT_BYTES: &str = "process_resident_memory_bytes";
 /// Tasks that are alive.
 pub const TASKS: &str = "process_tasks";
+
+/// A limit that was reached.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Limit {
+    /// `max_viewers`, `stream_max_viewers` or `subscriptions`, of one connection.
+    pub limit: &'static str,
+}
+
+impl Limit {
+    /// Of the proxy.
+    pub const VIEWERS: Self = Self { limit: "max_viewers" };
+    /// Of a stream.
+    pub const STREAM_VIEWERS: Self = Self { limit: "stream_max_viewers" };
+    /// Of a connection.
+    pub const SUBSCRIPTIONS: Self = Self { limit: "subscriptions" };
+}
 
 /// What is counted where it happens. Cloning a counter shares it.
 #[derive(Debug)]
@@ -61,16 +82,23 @@ pub struct Metrics {
     pub sent_bytes: Counter,
     /// [`TRANSIT_SECONDS`].
     pub transit_seconds: Histogram,
+    /// [`REFUSED`].
+    pub refused: Family<Limit, Counter>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let buckets =
             [0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0];
+        let refused = Family::default();
+        for limit in [Limit::VIEWERS, Limit::STREAM_VIEWERS, Limit::SUBSCRIPTIONS] {
+            drop(refused.get_or_create(&limit)); // from 0 on
+        }
         Self {
             connections: Gauge::default(),
             sent_bytes: Counter::default(),
             transit_seconds: Histogram::new(buckets),
+            refused,
         }
     }
 }

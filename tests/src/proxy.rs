@@ -82,12 +82,29 @@ impl Proxy {
 
     /// As [`Proxy::start`], listening elsewhere.
     pub fn start_on<S: AsRef<OsStr>>(listen: &str, arguments: impl IntoIterator<Item = S>) -> Result<Self> {
-        let mut process = Process::start(command()?.args(arguments).args(["--listen", listen]))?;
+        Self::from_command(command()?.args(arguments).args(["--listen", listen]))
+    }
+
+    fn from_command(command: &mut Command) -> Result<Self> {
+        let mut process = Process::start(command)?;
         let address = process.wait_for_line("Watch at http://127.0.0.1:PORT/", |line| {
             let (_, url) = line.split_once("Watch at ")?;
             Some(url.trim().trim_end_matches('/').to_owned())
         })?;
         Ok(Self { process, address })
+    }
+
+    /// As [`Proxy::start`], with so many open files at most.
+    pub fn start_with_files<S: AsRef<OsStr>>(
+        files: u64,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        // A shell sets the limit and then becomes the program.
+        let mut shell = Command::new("sh");
+        shell.current_dir(std::env::temp_dir()).env_remove("SIGHTLINE_CONFIG").env_remove("RUST_LOG");
+        shell.args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh", &files.to_string()]);
+        shell.arg(program()?).args(arguments);
+        Self::from_command(shell.args(["--listen", "127.0.0.1:0"]))
     }
 
     /// Starts it with one camera under the name `cam`, and waits until that is live.

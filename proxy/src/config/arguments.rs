@@ -64,10 +64,9 @@ impl Config {
             .collect();
         let mut config = Self { streams, ..Self::default() };
         config.override_with(overrides);
-        let server = config.server.check().err();
+        let server = config.server.check().err().into_iter().chain(config.check_room().err());
         let publishers = config.check_publishers().into_iter().map(|(_, sentence)| sentence);
-        let mistakes: Vec<_> =
-            server.into_iter().chain(publishers).map(|message| Mistake { line: 0, message }).collect();
+        let mistakes: Vec<_> = server.chain(publishers).map(|message| Mistake { line: 0, message }).collect();
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
@@ -75,6 +74,7 @@ impl Config {
     pub(super) fn override_with(&mut self, overrides: Overrides) {
         self.server.listen = overrides.listen.unwrap_or(self.server.listen);
         self.server.auth = overrides.auth.unwrap_or(self.server.auth);
+        self.server.max_viewers = overrides.max_viewers.unwrap_or(self.server.max_viewers);
         self.rtmp.listen = overrides.rtmp.or(self.rtmp.listen);
         for stream in &mut self.streams {
             // The others have no choice.

@@ -22,6 +22,9 @@ pub use transport::{Transport, TransportError};
 /// The longest configuration file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// The most streams.
+pub const MAX_STREAMS: usize = 1_000;
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
@@ -40,6 +43,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Whether viewers must say who they are.
     pub auth: Auth,
+    /// How many WebSockets may be open at a time; default 2000.
+    pub max_viewers: u32,
+    /// Memory for the last seconds of all streams together, in MiB; default 512.
+    pub max_history_mib: u32,
 }
 
 /// `auth = "on"` or `"off"`.
@@ -65,6 +72,8 @@ pub struct Stream {
     pub connect_timeout_ms: u64,
     /// Longest silence of a connected camera, in milliseconds; default 4000, and 15000 for an encoder that publishes.
     pub stall_timeout_ms: u64,
+    /// How many may watch it at a time; by default as many as come.
+    pub max_viewers: Option<u32>,
 }
 
 /// Where a stream comes from: we ask, or an encoder pushes.
@@ -136,13 +145,20 @@ pub struct Overrides {
     pub auth: Option<Auth>,
     /// `--rtmp`
     pub rtmp: Option<SocketAddr>,
+    /// `--max-viewers`
+    pub max_viewers: Option<u32>,
     /// `--transport`, for every camera that speaks RTSP without TLS.
     pub transport: Option<Transport>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 8080).into(), auth: Auth::default() }
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            auth: Auth::default(),
+            max_viewers: 2000,
+            max_history_mib: 512,
+        }
     }
 }
 
@@ -170,7 +186,7 @@ impl Stream {
             Input::Source { .. } => 4000,
             Input::Publish(_) => 15_000,
         };
-        Self { name, input, on_demand: false, connect_timeout_ms: 5000, stall_timeout_ms }
+        Self { name, input, on_demand: false, connect_timeout_ms: 5000, stall_timeout_ms, max_viewers: None }
     }
 
     /// Whether an encoder pushes it.
@@ -252,6 +268,21 @@ impl Config {
             mistakes.push((None, sentence.to_owned()));
         }
         mistakes
+    }
+
+    /// Refuses more streams than there is room for.
+    fn check_room(&self) -> Result<(), String> {
+        let (count, mib) = (self.streams.len(), self.server.max_history_mib);
+        if count > MAX_STREAMS {
+            return Err(format!("{count} streams are too many for one proxy: {MAX_STREAMS} at most"));
+        }
+        if count > mib as usize {
+            return Err(format!(
+                "{count} streams do not fit max_history_mib = {mib}: each needs 1 MiB at least, and better one group of \
+                 pictures"
+            ));
+        }
+        Ok(())
     }
 
     /// Lets relative paths of files begin at the folder of the configuration file.

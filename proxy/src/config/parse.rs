@@ -19,19 +19,31 @@ use super::{
 /// Tables at the top.
 pub(super) const TOP: [&str; 3] = ["server", "rtmp", "streams"];
 /// Keys of `[server]`.
-pub(super) const SERVER: [&str; 2] = ["listen", "auth"];
+pub(super) const SERVER: [&str; 4] = ["listen", "auth", "max_viewers", "max_history_mib"];
 /// Keys of `[rtmp]`.
 pub(super) const RTMP: [&str; 2] = ["listen", "rtmps"];
 /// Keys of `rtmps`.
 pub(super) const RTMPS: [&str; 3] = ["listen", "certificate", "key"];
 /// Keys of `[streams.NAME]`.
-pub(super) const STREAM: [&str; 7] =
-    ["source", "trust", "transport", "publish", "on_demand", "connect_timeout_ms", "stall_timeout_ms"];
+pub(super) const STREAM: [&str; 8] = [
+    "source",
+    "trust",
+    "transport",
+    "publish",
+    "on_demand",
+    "connect_timeout_ms",
+    "stall_timeout_ms",
+    "max_viewers",
+];
 /// Keys of `publish`.
 pub(super) const PUBLISH: [&str; 2] = ["key", "second_publisher"];
 
 /// What a time-out may be: below, a camera on a slow link never connects; above, a dead one is noticed by nobody.
 const TIMEOUT_MS: RangeInclusive<i64> = 100..=120_000;
+/// What a number of viewers may be.
+const VIEWERS: RangeInclusive<i64> = 1..=1_000_000;
+/// What memory may be, in MiB.
+const MEMORY_MIB: RangeInclusive<i64> = 16..=1_048_576;
 
 pub(super) fn parse(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistake>> {
     let mut reader = Reader { text, mistakes: Vec::new() };
@@ -114,20 +126,25 @@ impl Reader<'_> {
         text
     }
 
-    fn timeout_ms(&mut self, entry: &Entry<'_>) -> Option<u64> {
+    /// A whole number in a range. `unit` follows the numbers in what is said of a wrong one.
+    fn number(&mut self, entry: &Entry<'_>, range: &RangeInclusive<i64>, unit: &str) -> Option<u32> {
         let Some(Value::Integer(number)) = entry.item.as_value() else {
-            self.wrong_type(entry, "a whole number of milliseconds");
+            self.wrong_type(entry, &format!("a whole number of {unit}"));
             return None;
         };
-        let ms = Some(*number.value()).filter(|ms| TIMEOUT_MS.contains(ms));
-        if ms.is_none() {
-            let (least, most) = (TIMEOUT_MS.start(), TIMEOUT_MS.end());
+        let number = Some(*number.value()).filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
             self.mistake(
                 entry.span.clone(),
-                format_args!("`{}` must be from {least} to {most} milliseconds", entry.name),
+                format_args!("`{}` must be from {least} to {most} {unit}", entry.name),
             );
         }
-        ms.map(i64::unsigned_abs)
+        u32::try_from(number?).ok()
+    }
+
+    fn timeout_ms(&mut self, entry: &Entry<'_>) -> Option<u64> {
+        self.number(entry, &TIMEOUT_MS, "milliseconds").map(u64::from)
     }
 
     fn config(&mut self, top: &dyn TableLike, overrides: Overrides) -> Config {
@@ -165,6 +182,9 @@ impl Reader<'_> {
         }
         // What does not fit together can only be said of what was understood.
         if self.mistakes.is_empty() {
+            if let Err(sentence) = config.check_room() {
+                self.mistake(stream_spans.last().cloned().flatten(), sentence);
+            }
             for (stream, sentence) in config.check_publishers() {
                 let span = stream.map_or(rtmp_span.clone(), |number| stream_spans[number].clone());
                 self.mistake(span, sentence);
@@ -264,6 +284,14 @@ impl Reader<'_> {
                     Some(_) => self.mistake(entry.span, "`auth` must be \"on\" or \"off\""),
                     None => {}
                 },
+                "max_viewers" => {
+                    server.max_viewers =
+                        self.number(&entry, &VIEWERS, "viewers").unwrap_or(server.max_viewers);
+                }
+                "max_history_mib" => {
+                    server.max_history_mib =
+                        self.number(&entry, &MEMORY_MIB, "MiB").unwrap_or(server.max_history_mib);
+                }
                 _ => self.unknown(&entry, "in [server]", &SERVER),
             }
         }
@@ -313,6 +341,7 @@ impl Reader<'_> {
         let (mut source, mut trust, mut publish) = (None, None, None);
         let (mut transport, mut transport_span) = (None, None);
         let (mut on_demand, mut connect_timeout_ms, mut stall_timeout_ms) = (None, None, None);
+        let mut max_viewers = None;
         for entry in entries(table) {
             match entry.name {
                 "source" => source = self.source(&entry),
@@ -330,6 +359,7 @@ impl Reader<'_> {
                 }
                 "connect_timeout_ms" => connect_timeout_ms = self.timeout_ms(&entry),
                 "stall_timeout_ms" => stall_timeout_ms = self.timeout_ms(&entry),
+                "max_viewers" => max_viewers = self.number(&entry, &VIEWERS, "viewers"),
                 _ => self.unknown(&entry, "in a stream", &STREAM),
             }
         }
@@ -364,6 +394,7 @@ impl Reader<'_> {
             on_demand: on_demand.unwrap_or(default.on_demand),
             connect_timeout_ms: connect_timeout_ms.unwrap_or(default.connect_timeout_ms),
             stall_timeout_ms: stall_timeout_ms.unwrap_or(default.stall_timeout_ms),
+            max_viewers,
             ..default
         })
     }

@@ -339,3 +339,31 @@ fn files_are_looked_for_beside_the_configuration() {
         .collect();
     assert_eq!(trusts, [folder.join("authority.pem")]);
 }
+
+#[test]
+fn limits_are_whole_numbers_that_make_sense_and_leave_room_for_the_streams() {
+    let text = "[server]\nmax_viewers = 5\nmax_history_mib = 16\n[streams.a]\nsource = 'rtsp://h'\nmax_viewers = 2\n";
+    let config = Config::parse(text).unwrap();
+    assert_eq!((config.server.max_viewers, config.server.max_history_mib), (5, 16));
+    assert_eq!(config.streams[0].max_viewers, Some(2));
+    let over = Overrides { max_viewers: Some(7), ..Overrides::default() };
+    assert_eq!(Config::parse_with(text, over).unwrap().server.max_viewers, 7);
+    expect(
+        "[server]\nmax_viewers = 0\nmax_history_mib = 'all'\n[streams.a]\nsource = 'rtsp://h'\nmax_viewers = 1.5\n",
+        &[
+            (2, "`max_viewers` must be from 1 to 1000000 viewers"),
+            (3, "`max_history_mib` must be a whole number of MiB, not string"),
+            (6, "`max_viewers` must be a whole number of viewers, not float"),
+        ],
+    );
+    let many = |count: usize| {
+        let streams = (0..count).map(|i| format!("[streams.cam{i}]\nsource = 'rtsp://h'\n"));
+        streams.collect::<Vec<_>>().concat()
+    };
+    let text = ["[server]\nmax_history_mib = 16\n", &many(17)].concat();
+    expect(&text, &[(35, "17 streams do not fit max_history_mib = 16")]);
+    let text = ["[server]\nmax_history_mib = 2000\n", &many(1_001)].concat();
+    expect(&text, &[(2_003, "1001 streams are too many for one proxy: 1000 at most")]);
+    let urls: Vec<_> = (0..=1_000).map(|i| format!("rtsp://h/{i}")).collect();
+    assert!(Config::from_urls(&urls, Overrides::default()).is_err());
+}

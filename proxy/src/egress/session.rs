@@ -17,8 +17,9 @@ use super::{
     ws::{Service, Viewer},
 };
 use crate::{
-    hub::{self, Cursor, Epoch, Fault, Item, State, unix_time_us},
+    hub::{self, Admitted, Cursor, Epoch, Fault, Item, State, unix_time_us},
     media::{Media, Track},
+    metrics::Limit,
 };
 
 /// The most bytes handed to a socket before the viewer is heard, and the most frames.
@@ -85,6 +86,7 @@ struct Subscription {
     /// The newest fragment there was at the start of the epoch: up to it, all is history.
     history_until: Option<u32>,
     _seat: Seat<Viewer>,
+    _admitted: Admitted,
 }
 
 impl Subscription {
@@ -345,9 +347,12 @@ impl Session {
         };
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             let message = format!("at most {MAX_SUBSCRIPTIONS} streams fit one connection");
-            let code = ErrorCode::TooMany;
-            return self.say(&ServerMessage::Error { code, message, retryable: false, stream: Some(name) });
+            return self.refuse(name, message, false, Limit::SUBSCRIPTIONS);
         }
+        let Some(admitted) = stream.admit() else {
+            let message = format!("as many as may watch {name:?} do so already; it is tried again");
+            return self.refuse(name, message, true, Limit::STREAM_VIEWERS);
+        };
         self.say(&ServerMessage::Subscribed { stream: name, number: stream.number });
         self.subscriptions.push(Subscription {
             _seat: self.service.crowds.join(&stream, viewer),
@@ -356,6 +361,17 @@ impl Session {
             audio,
             tracks: 0,
             history_until: None,
+            _admitted: admitted,
+        });
+    }
+
+    fn refuse(&mut self, stream: String, message: String, retryable: bool, limit: Limit) {
+        self.service.metrics.refused.get_or_create(&limit).inc();
+        self.say(&ServerMessage::Error {
+            code: ErrorCode::TooMany,
+            message,
+            retryable,
+            stream: Some(stream),
         });
     }
 

@@ -3,13 +3,13 @@
 use axum::{
     Json,
     extract::{Path, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::json;
 
-use super::Server;
+use super::{Admission, Server};
 use crate::{
     hub::{self, Stream},
     media::{Media, Track},
@@ -17,6 +17,9 @@ use crate::{
 
 /// The API's description (OpenAPI 3.1). A test holds it against what is really answered.
 const OPENAPI: &str = include_str!("openapi.json");
+
+/// When to ask again for room, in seconds.
+const RETRY_AFTER_S: &str = "5";
 
 #[derive(Serialize)]
 struct StreamsView {
@@ -140,6 +143,17 @@ pub(super) fn unknown_stream(name: &str) -> Response {
 /// An error as this API gives it.
 pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}
+
+/// There is no room for another viewer now.
+pub(super) fn full(admission: &Admission) -> Response {
+    let message = format!(
+        "{} viewers are connected, and no more get in (max_viewers); try again later",
+        admission.max_viewers()
+    );
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too_many", &message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+    response
 }
 
 /// State is never to be kept by a cache.

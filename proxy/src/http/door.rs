@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Server, api};
-use crate::egress::ws;
+use crate::{egress::ws, metrics::Limit};
 
 /// The one version there is.
 const VERSION: &str = "13";
@@ -35,10 +35,15 @@ pub(super) async fn websocket(
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
         return response;
     };
-    let Server { hub, metrics, crowds, shutdown, .. } = server;
+    let Server { hub, metrics, crowds, shutdown, admission, .. } = server;
+    let Some(place) = admission.enter() else {
+        metrics.refused.get_or_create(&Limit::VIEWERS).inc();
+        return api::full(&admission);
+    };
     let service = ws::Service { hub, metrics, crowds, shutdown };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
+        let _place = place;
         match upgrade.await.map(downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => ws::serve(parts.io.into_inner(), parts.read_buf, service, wanted.stream).await,
             Ok(Err(_)) => tracing::error!("a WebSocket came over something else than TCP"),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every request passes `guard` before anything answers it.
 
+mod admission;
 mod api;
 mod assets;
 mod door;
@@ -27,6 +28,8 @@ use crate::{
     metrics::Metrics,
 };
 
+pub use admission::Admission;
+
 /// Unsent bytes the kernel may hold for a viewer: video in its queue is video that can no longer be skipped.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
@@ -41,6 +44,8 @@ pub struct Server {
     pub crowds: Arc<Crowds<Viewer>>,
     /// Who may do what.
     pub policy: Policy,
+    /// How many get in.
+    pub admission: Admission,
     /// Becomes true when the server stops.
     pub shutdown: watch::Receiver<bool>,
 }

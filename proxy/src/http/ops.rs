@@ -40,6 +40,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
         "From a frame's last packet in to its last byte handed to a viewer's socket",
         own.transit_seconds.clone(),
     );
+    registry.register(names::REFUSED, "Viewers for whom there was no room", own.refused.clone());
     registry.register_collector(Box::new(Streams(server.hub.clone())));
     registry.register_collector(Box::new(Process));
     let mut text = String::new();

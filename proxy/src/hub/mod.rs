@@ -16,16 +16,29 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::config::StreamName;
 
+use ring::Memory;
+
 pub use cursor::{Cursor, Item};
 pub use fragment::Fragment;
 pub use status::{Counts, Fault, Origin, State, Status, Warning};
 pub(crate) use stream::unix_time_us;
-pub use stream::{Epoch, Publisher, Stream};
+pub use stream::{Admitted, Epoch, Publisher, Stream};
 
 /// Every stream of this proxy, by name. The set is fixed at start.
 #[derive(Debug, Default)]
 pub struct Hub {
     streams: BTreeMap<StreamName, Arc<Stream>>,
+}
+
+/// What a stream is to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name.
+    pub name: StreamName,
+    /// Whether it is only fetched while somebody watches.
+    pub on_demand: bool,
+    /// How many may watch it at a time; none: as many as come.
+    pub max_viewers: Option<u32>,
 }
 
 /// What is said, in every protocol, to whoever asks for a stream there is not. `name` comes from a peer: cut it first.
@@ -36,9 +49,17 @@ pub fn unknown_stream(name: &str) -> String {
 impl Hub {
     /// A hub of streams with these names; `true` stands for a stream that is only fetched while somebody watches.
     pub fn new(names: impl IntoIterator<Item = (StreamName, bool)>) -> Self {
+        let specs = names.into_iter().map(|(name, on_demand)| Spec { name, on_demand, max_viewers: None });
+        Self::with(specs, usize::MAX)
+    }
+
+    /// A hub of these streams, which hold so many bytes of their last seconds together.
+    pub fn with(specs: impl IntoIterator<Item = Spec>, history_bytes: usize) -> Self {
+        let specs: Vec<_> = specs.into_iter().collect();
+        let memory = Memory::new(history_bytes, specs.len());
         let streams = (1..)
-            .zip(names)
-            .map(|(number, (name, on_demand))| (name.clone(), Stream::new(name, number, on_demand)))
+            .zip(specs)
+            .map(|(number, spec)| (spec.name.clone(), Stream::new(spec, number, memory.clone())))
             .collect();
         Self { streams }
     }

@@ -3,7 +3,13 @@
 //! PURE. Positions count every fragment ever pushed; a fragment keeps its position while it is held. Invariant: what is
 //! held from [`Ring::newest_key`] on is complete, so that decoding can begin there.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::{fragment::Fragment, lag::Place};
 
@@ -23,6 +29,25 @@ impl Default for Limits {
     }
 }
 
+/// What all rings together may hold. While they hold more, each one lets go of what is beyond its share.
+#[derive(Debug)]
+pub(super) struct Memory {
+    max: usize,
+    share: usize,
+    bytes: AtomicUsize,
+}
+
+impl Memory {
+    /// Memory of so many bytes for so many rings.
+    pub(super) fn new(max: usize, rings: usize) -> Arc<Self> {
+        Arc::new(Self { max, share: max / rings.max(1), bytes: AtomicUsize::new(0) })
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > self.max
+    }
+}
+
 /// How much older fragments than the newest key frame may be and still be kept for viewers who lag, in microseconds.
 const LAG_SPAN_US: i64 = 2_000_000;
 
@@ -30,6 +55,7 @@ const LAG_SPAN_US: i64 = 2_000_000;
 #[derive(Debug)]
 pub(super) struct Ring {
     limits: Limits,
+    memory: Arc<Memory>,
     fragments: VecDeque<Held>,
     /// Position of the first fragment held.
     first: u64,
@@ -51,9 +77,10 @@ struct Held {
 
 impl Ring {
     /// An empty ring.
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, memory: Arc<Memory>) -> Self {
         Self {
             limits,
+            memory,
             fragments: VecDeque::new(),
             first: 0,
             bytes: 0,
@@ -75,13 +102,16 @@ impl Ring {
         let now_us = fragment.pts_us;
         let before = self.pushed;
         self.bytes += fragment.len();
+        self.memory.bytes.fetch_add(fragment.len(), Ordering::Relaxed);
         self.pushed += fragment.len() as u64;
         self.fragments.push_back(Held { fragment, before });
         while let Some(oldest) = self.fragments.front() {
             let age_us = now_us.saturating_sub(oldest.fragment.pts_us);
             let before_key = self.newest_key.is_some_and(|key| self.first < key);
             let span_us = if before_key { LAG_SPAN_US.min(self.limits.span_us) } else { self.limits.span_us };
-            if self.bytes <= self.limits.bytes && age_us <= span_us {
+            // The newest one always gets through.
+            let crowded = self.bytes > self.memory.share && self.fragments.len() > 1 && self.memory.is_full();
+            if self.bytes <= self.limits.bytes && age_us <= span_us && !crowded {
                 break;
             }
             self.pop();
@@ -91,6 +121,7 @@ impl Ring {
     fn pop(&mut self) {
         if let Some(held) = self.fragments.pop_front() {
             self.bytes -= held.fragment.len();
+            self.memory.bytes.fetch_sub(held.fragment.len(), Ordering::Relaxed);
             if self.newest_key == Some(self.first) {
                 self.newest_key = None;
             }
@@ -102,7 +133,7 @@ impl Ring {
     pub(super) fn clear(&mut self) {
         self.first = self.end();
         self.fragments.clear();
-        self.bytes = 0;
+        self.memory.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
         self.newest_key = None;
         self.last_key_us = None; // the interval is likely to stay as it was
     }
@@ -163,6 +194,10 @@ mod tests {
     /// What a small frame has in front of its own bytes.
     const HEAD: usize = 4 + 44 + 112;
 
+    fn ring(limits: Limits) -> Ring {
+        Ring::new(limits, Memory::new(usize::MAX, 1))
+    }
+
     fn fragment(pts_us: i64, key_frame: bool, video: bool, len: usize) -> Arc<Fragment> {
         let header = Header { kind: Kind::Media, key_frame, ..Header::init(1, 1, 0) };
         let fragment = Fragment::new(header, 0, vec![0; len - HEAD].into(), pts_us, Instant::now());
@@ -172,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_current_gop_is_held_whole_and_older_ones_for_two_seconds() {
-        let mut ring = Ring::new(Limits::default());
+        let mut ring = ring(Limits::default());
         for i in 0..500 {
             ring.push(fragment(i * 40_000, i % 250 == 0, true, 200));
         }
@@ -188,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_gop_past_the_limits_is_let_go_and_has_no_key_frame() {
-        let mut ring = Ring::new(Limits { bytes: 2_000, span_us: i64::MAX });
+        let mut ring = ring(Limits { bytes: 2_000, span_us: i64::MAX });
         for i in 0..20 {
             ring.push(fragment(i * 40_000, i == 0, true, 200));
         }
@@ -197,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_place_is_told_in_time_in_bytes_and_by_key_frames() {
-        let mut ring = Ring::new(Limits::default());
+        let mut ring = ring(Limits::default());
         for i in 0..60 {
             ring.push(fragment(i * 40_000, i % 25 == 0, true, 200));
         }
@@ -210,8 +245,30 @@ mod tests {
     }
 
     #[test]
+    fn rings_that_are_too_large_together_let_go_of_what_is_beyond_their_share() {
+        let memory = Memory::new(6_000, 2);
+        let limits = Limits { bytes: 100_000, span_us: i64::MAX };
+        let [mut large, mut small] = [0, 1].map(|_| Ring::new(limits, memory.clone()));
+        for i in 0..30 {
+            large.push(fragment(i * 40_000, i == 0, true, 200));
+        }
+        assert_eq!((large.bytes(), large.newest_key()), (6_000, Some(0)), "there is room");
+        for i in 0..10 {
+            small.push(fragment(i * 40_000, i == 0, true, 200));
+            large.push(fragment((30 + i) * 40_000, false, true, 200));
+        }
+        assert_eq!((small.bytes(), small.newest_key()), (2_000, Some(0)), "its share is its own");
+        assert!(large.bytes() <= 4_000 && large.newest_key().is_none(), "{}", large.bytes());
+        large.push(fragment(2_000_000, true, true, 9_000));
+        assert_eq!(large.bytes(), 9_000, "the newest fragment gets through, however large");
+        large.clear();
+        small.clear();
+        assert_eq!(memory.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn clearing_keeps_positions_going() {
-        let mut ring = Ring::new(Limits::default());
+        let mut ring = ring(Limits::default());
         ring.push(fragment(0, true, true, 300));
         ring.clear();
         ring.push(fragment(1, true, true, 300));
@@ -225,7 +282,7 @@ mod tests {
             frames in proptest::collection::vec((0i64..3_000_000, any::<bool>(), any::<bool>(), 300usize..5_000), 1..300)
         ) {
             let limits = Limits { bytes: 20_000, span_us: 10_000_000 };
-            let (mut ring, mut now) = (Ring::new(limits), 0);
+            let (mut ring, mut now) = (ring(limits), 0);
             for (step, key, video, len) in frames {
                 now += step;
                 ring.push(fragment(now, key, video, len));

@@ -5,7 +5,10 @@
 //! complete; after a loss nothing is passed on until the next key frame.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -14,9 +17,10 @@ use sightline_wire::{Header, Kind, frame_head};
 use tokio::sync::{Notify, watch};
 
 use super::{
+    Spec,
     fragment::Fragment,
     meter::Meter,
-    ring::{Limits, Ring},
+    ring::{Limits, Memory, Ring},
     status::{Counts, Fault, Origin, State, Status, Warning},
 };
 use crate::{
@@ -39,6 +43,8 @@ pub struct Stream {
     pub on_demand: bool,
     pub(super) shared: Mutex<Shared>,
     viewers: watch::Sender<usize>,
+    max_viewers: Option<u32>,
+    admitted: AtomicU32,
     origin: Instant,
 }
 
@@ -103,7 +109,8 @@ impl Leading {
 }
 
 impl Stream {
-    pub(super) fn new(name: StreamName, number: u32, on_demand: bool) -> Arc<Self> {
+    pub(super) fn new(spec: Spec, number: u32, memory: Arc<Memory>) -> Arc<Self> {
+        let Spec { name, on_demand, max_viewers } = spec;
         Arc::new(Self {
             name,
             number,
@@ -114,7 +121,7 @@ impl Stream {
                 fault: None,
                 version: 0,
                 epoch: None,
-                ring: Ring::new(Limits::default()),
+                ring: Ring::new(Limits::default(), memory),
                 wakers: Vec::new(),
                 last_epoch: 0,
                 sequence: 0,
@@ -131,6 +138,8 @@ impl Stream {
                 warnings: Vec::new(),
             }),
             viewers: watch::Sender::new(0),
+            max_viewers,
+            admitted: AtomicU32::new(0),
             origin: Instant::now(),
         })
     }
@@ -143,6 +152,14 @@ impl Stream {
     /// How many watch, to wait for.
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.viewers.subscribe()
+    }
+
+    /// Lets one more watch, if there is room.
+    pub fn admit(self: &Arc<Self>) -> Option<Admitted> {
+        let max = self.max_viewers.unwrap_or(u32::MAX);
+        let one_more = |admitted: u32| (admitted < max).then(|| admitted + 1);
+        self.admitted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Admitted(self.clone()))
     }
 
     pub(super) fn join(&self) {
@@ -204,6 +221,16 @@ impl Stream {
 
     fn elapsed_us(&self, at: Instant) -> i64 {
         i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+/// The room that one viewer takes. Dropping it leaves it to another.
+#[derive(Debug)]
+pub struct Admitted(Arc<Stream>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    hub::Publisher,
+    hub::{Hub, Publisher, Spec},
     media::{Frame, Media, aac, h264},
 };
 
@@ -22,7 +22,7 @@ struct Camera {
 
 impl Camera {
     fn start() -> Self {
-        let stream = Stream::new("cam".parse().expect("a name"), 7, false);
+        let stream = Hub::new([("cam".parse().expect("a name"), false)]).get("cam").expect("there").clone();
         let publisher = stream.publish();
         let start = Instant::now();
         publisher.tracks(vec![track()], start).expect("muxes");
@@ -341,4 +341,15 @@ proptest! {
             prop_assert!(late <= 15 * (takes / FRAME_LEN + 1) + 15, "{late} frames of {}", went.len());
         }
     }
+}
+
+#[test]
+fn no_more_watch_than_there_is_room_for() {
+    let name: crate::config::StreamName = "cam".parse().expect("a name");
+    let hub = Hub::with([Spec { name, on_demand: false, max_viewers: Some(2) }], usize::MAX);
+    let stream = hub.get("cam").expect("there");
+    let [first, _second] = [0, 1].map(|_| stream.admit().expect("room"));
+    assert!(stream.admit().is_none());
+    drop(first);
+    assert!(stream.admit().is_some());
 }
