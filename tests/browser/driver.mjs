@@ -1,7 +1,8 @@
 // Drives one browser for the tests in Rust: a JSON object per line in, {id, ok} or {id, error} per line out.
 //
-//   {id, cmd: 'launch', engine: 'chromium'|'firefox'|'webkit', speaker}
-//                                                       -> its version; it sounds on the PulseAudio at that address, if there is one
+//   {id, cmd: 'launch', engine: 'chromium'|'firefox'|'webkit', speaker, trusted}
+//                                                       -> its version; it sounds on the PulseAudio at that address, if there is one.
+//                                                          Chromium treats `trusted` origins, a list, as if they had TLS
 //   {id, cmd: 'open', url, width, height}               -> the page's number; glass.js and lips.js run in it before its own scripts
 //   {id, cmd: 'evaluate', page, js}                     -> the expression's value; a promise is waited for
 //   {id, cmd: 'go', page, url} / {id, cmd: 'reload', page} / {id, cmd: 'front', page}
@@ -46,10 +47,12 @@ function page(number) {
 }
 
 const commands = {
-  async launch({ engine, speaker }) {
+  async launch({ engine, speaker, trusted }) {
     // puppeteer mutes a Chromium without windows.
     const heard = speaker && { env: { ...process.env, PULSE_SERVER: speaker }, ignoreDefaultArgs: ['--mute-audio'] };
-    browser = engine === 'webkit' ? await webkit() : await puppeteer.launch({ ...ENGINES[engine], ...heard });
+    const { args = [], ...rest } = ENGINES[engine] ?? {};
+    if (trusted?.length) args.push(`--unsafely-treat-insecure-origin-as-secure=${trusted}`);
+    browser = engine === 'webkit' ? await webkit() : await puppeteer.launch({ ...rest, args, ...heard });
     return browser.version();
   },
   async open({ url, width, height }) {

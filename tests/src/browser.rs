@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::link::Link;
 use crate::speaker::Speaker;
 use crate::stats::Percentiles;
 use crate::wait;
@@ -97,6 +98,12 @@ impl Browser {
     /// Starts one whose sound is heard on `speaker`.
     pub fn launch_heard(engine: Engine, speaker: &Speaker) -> Result<Self> {
         Self::launch_with(engine, json!({ "speaker": speaker.address() }))
+    }
+
+    /// Starts Chromium at the far end of a link. There, addresses are no loopback's, and what wants a secure context
+    /// (`WebCodecs`) would be missing: the pages of these `origins` (`http://HOST:PORT`) are taken for secure.
+    pub fn launch_beyond(link: &Link, origins: &[&str]) -> Result<Self> {
+        link.beyond(|| Self::launch_with(Engine::Chromium, json!({ "trusted": origins })))
     }
 
     fn launch_with(engine: Engine, mut options: Value) -> Result<Self> {

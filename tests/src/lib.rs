@@ -3,7 +3,7 @@
 //! Everything is real: [`camera`] is the RTSP server of `GStreamer`, [`encoder`] ffmpeg or `GStreamer` that pushes by RTMP,
 //! [`relay`] nginx, [`proxy`] the `sightline` program, [`viewer`] a WebSocket client, [`browser`] Chromium or Firefox, [`judge`]
 //! ffmpeg, [`speaker`] `PulseAudio`. Only what must be able to be wrong, or what no program here can write, is ours: [`raw`], [`peer`], [`tags`],
-//! [`rtsp_camera`] and the network [`lossy`].
+//! [`rtsp_camera`] and the networks [`lossy`] and [`link`].
 //! Nothing here knows how Sightline works inside; it holds on
 //! to the names in its interface: command line, HTTP paths, wire protocol, the element.
 //!
@@ -21,6 +21,7 @@ pub mod encoder;
 pub mod flv;
 pub mod http;
 pub mod judge;
+pub mod link;
 pub mod lossy;
 pub mod meddler;
 

@@ -1,7 +1,7 @@
 //! A web server for a few pages of the tests' own: pages on another origin than the proxy's.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,7 +11,12 @@ use anyhow::Result;
 /// `page` gives the HTML of a path (with its query), or nothing for a 404. Returns the server's address, such as
 /// `http://127.0.0.1:40001`.
 pub fn pages(page: impl Fn(&str) -> Option<String> + Send + 'static) -> Result<String> {
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    pages_at(Ipv4Addr::LOCALHOST, page)
+}
+
+/// As [`pages`], at another address of this machine's.
+pub fn pages_at(host: Ipv4Addr, page: impl Fn(&str) -> Option<String> + Send + 'static) -> Result<String> {
+    let listener = TcpListener::bind((host, 0))?;
     let address: SocketAddr = listener.local_addr()?;
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {

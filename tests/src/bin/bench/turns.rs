@@ -2,6 +2,7 @@
 //!
 //! What a figure should be does not belong here.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -160,10 +161,15 @@ pub(crate) fn moving(glass: Vec<Glass>) -> Vec<Glass> {
 
 /// Starts a server for the bare pages; gives its address, on which each has its file's name.
 pub(crate) fn bare_pages() -> Result<String> {
+    bare_pages_at(Ipv4Addr::LOCALHOST)
+}
+
+/// As [`bare_pages`], at another address of this machine's.
+pub(crate) fn bare_pages_at(host: Ipv4Addr) -> Result<String> {
     const NAMES: [&str; 3] = ["/bare.html", "/bare-sound.html", "/bare-webcodecs.html"];
     let read = |name: &str| std::fs::read_to_string(sightline_tests::file(&format!("bench{name}")));
     let pages = NAMES.into_iter().map(|name| Ok((name, read(name)?))).collect::<Result<Vec<_>>>()?;
-    serve::pages(move |path| {
+    serve::pages_at(host, move |path| {
         let path = path.split('?').next()?;
         pages.iter().find(|(name, _)| *name == path).map(|(_, html)| html.clone())
     })
