@@ -11,6 +11,7 @@ WANTED=(
   gstreamer1.0-libav gstreamer1.0-tools glib-networking          # the last one is its TLS
   nginx-light libnginx-mod-rtmp stunnel4                         # RTMP's other ends; the tests start them, see below
   pulseaudio pulseaudio-utils                                    # a sound card for `make bench`; each run has one of its own
+  iproute2                                                       # a bad network of our own
   fonts-dejavu-core
   binaryen                                                       # .ci/shrink.sh: a smaller player
 )
