@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)   # the crate and its tool must be one version
+BINDGEN=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)   # the crate and its tool must be one version
 TRUNK=0.21.14                                                      # 0.22 wants a newer rustc than ours
 DENY=0.20.2
 FUZZ=0.13.2

@@ -6,7 +6,9 @@
 //!
 //! Invariant: at most one operation is in flight, operations keep their order, and the bytes waiting are bounded.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+
+use crate::prelude::*;
 
 /// Bytes that may wait for one SourceBuffer. A browser that is this far behind will not catch up: start over.
 pub const MAX_WAITING_BYTES: usize = 24 << 20;

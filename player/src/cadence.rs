@@ -10,8 +10,9 @@
 //!
 //! Invariant: no delay without lateness that can be seen, none above [`MAX_DELAY_MS`], and memory is bounded.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
+use crate::prelude::*;
 use crate::{nth_smallest, within};
 
 /// Lateness that is not seen, in milliseconds: one refresh of a screen. Of 25 pictures a second each stays for two of

@@ -5,7 +5,7 @@
 //!
 //! Invariant: an answer that contradicts what was known (the server's clock was set) replaces it at once.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 /// Answers remembered.
 const MAX_SAMPLES: usize = 12;

@@ -7,9 +7,9 @@
 
 mod read;
 
-use std::fmt::Write as _;
-
 pub use read::Value;
+
+use crate::prelude::*;
 
 /// An object being written.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Object {
     pub fn int(mut self, name: &str, value: impl Into<Option<i64>>) -> Self {
         self.name(name);
         match value.into() {
-            Some(value) => drop(write!(self.0, "{value}")),
+            Some(value) => whole(&mut self.0, value),
             None => self.0.push_str("null"),
         }
         self
@@ -103,14 +103,30 @@ fn number(out: &mut String, value: Option<f64>) {
     match value {
         Some(value) if value.abs() < 1e15 => {
             let thousandths = (value * 1e3 + 0.5_f64.copysign(value)) as i64;
-            let (whole, rest) = (thousandths / 1000, thousandths.unsigned_abs() % 1000);
-            if thousandths < 0 && whole == 0 {
+            if thousandths < 0 {
                 out.push('-');
             }
-            let _ = write!(out, "{whole}.{rest:03}");
+            digits(out, thousandths.unsigned_abs() / 1000, 1);
+            out.push('.');
+            digits(out, thousandths.unsigned_abs() % 1000, 3);
         }
         _ => out.push_str("null"),
     }
+}
+
+fn whole(out: &mut String, value: i64) {
+    if value < 0 {
+        out.push('-');
+    }
+    digits(out, value.unsigned_abs(), 1);
+}
+
+/// At least so many, with zeros in front.
+fn digits(out: &mut String, value: u64, least: u32) {
+    if value >= 10 || least > 1 {
+        digits(out, value / 10, least.saturating_sub(1));
+    }
+    out.push(char::from(b'0' + (value % 10) as u8));
 }
 
 fn string(out: &mut String, text: &str) {
@@ -122,7 +138,8 @@ fn string(out: &mut String, text: &str) {
                 out.push(c);
             }
             '\0'..='\x1f' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
+                out.push_str(if c < '\x10' { "\\u000" } else { "\\u001" });
+                out.extend(char::from_digit(c as u32 % 16, 16));
             }
             _ => out.push(c),
         }

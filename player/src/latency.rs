@@ -13,7 +13,7 @@
 
 mod lines;
 
-use crate::within;
+use crate::{rounded, within};
 use lines::{Edge, Playhead};
 
 /// Beyond this much too far behind a jump is better than haste, without sound and with it, in milliseconds.
@@ -250,7 +250,7 @@ impl Controller {
     /// A live picture (not history) arrived, whose time is `apart_ms` after that of the one before.
     pub fn on_video(&mut self, presentation_s: f64, capture_us: i64, apart_ms: f64, now_ms: f64) {
         // One pause is no rate.
-        self.apart_ms = apart_ms.min(std::mem::replace(&mut self.last_apart_ms, apart_ms));
+        self.apart_ms = apart_ms.min(core::mem::replace(&mut self.last_apart_ms, apart_ms));
         self.video.push(presentation_s, now_ms);
         self.capture_line_ms = Some(presentation_s * 1e3 - capture_us as f64 / 1e3);
     }
@@ -415,7 +415,7 @@ impl Controller {
         self.correcting = true;
         let wanted = within(1.0 + behind_ms / CATCH_UP_MS, 0.97, fastest);
         // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
-        let steps = ((wanted - 1.0) * 100.0).round();
+        let steps = rounded((wanted - 1.0) * 100.0) as f64;
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
         self.set_rate(1.0 + steps / 100.0)
     }

@@ -5,6 +5,19 @@
 //! wasm32 alone.
 //! Payload bytes never enter WASM memory: a fragment's `ArrayBuffer` stays an object of the page.
 
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+/// What the standard library's prelude has and the core library's has not.
+pub(crate) mod prelude {
+    pub(crate) use alloc::borrow::ToOwned;
+    pub(crate) use alloc::boxed::Box;
+    pub(crate) use alloc::string::String;
+    pub(crate) use alloc::vec;
+    pub(crate) use alloc::vec::Vec;
+}
+
 pub mod append;
 pub mod cadence;
 pub mod clock;
@@ -24,6 +37,14 @@ pub mod watchdog;
 #[global_allocator]
 static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
+/// The standard library's would print a message that nobody sees: a tenth of the download. This one traps, as that does
+/// in the end.
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
+
 #[cfg(target_arch = "wasm32")]
 mod links;
 #[cfg(target_arch = "wasm32")]
@@ -40,9 +61,14 @@ pub use player::Player;
 
 /// `value`, but not below `low` and not above `high`.
 ///
-/// `f64::clamp` panics with its arguments in the message, and the code that prints them is a tenth of the download.
+/// `f64::clamp` panics where one of the limits is none.
 pub(crate) fn within(value: f64, low: f64, high: f64) -> f64 {
     value.max(low).min(high)
+}
+
+/// The whole number nearest to `value`; halves go away from zero.
+pub(crate) fn rounded(value: f64) -> i64 {
+    (value + 0.5_f64.copysign(value)) as i64
 }
 
 /// What stands at `nth` when `values` are in order (Hoare's FIND); they are left in some other. `None` beyond the last.
@@ -82,6 +108,12 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn a_rounded_number_is_the_nearest_one(value in -1e15f64..1e15, eighths in -9i8..9) {
+            let halves = f64::from(eighths) / 8.0;
+            prop_assert_eq!((rounded(value), rounded(halves)), (value.round() as i64, halves.round() as i64));
+        }
+
         #[test]
         fn the_nth_smallest_is_what_stands_there_in_order(values in prop::collection::vec(-9i8..9, 0..60), nth in 0usize..64) {
             let mut ordered = values.clone();

@@ -13,6 +13,7 @@ use sightline_wire::{ClientMessage, ErrorCode, ServerMessage, VERSIONS};
 
 use crate::clock::{Reading, ServerClock};
 use crate::message;
+use crate::prelude::*;
 use crate::reconnect::BackOff;
 use crate::within;
 
@@ -231,7 +232,7 @@ impl Link {
     pub fn handle(&mut self, event: Event, now_ms: f64) -> Vec<Command> {
         self.now_ms = now_ms;
         self.take(event);
-        std::mem::take(&mut self.out)
+        core::mem::take(&mut self.out)
     }
 
     /// A fragment of the stream that `number` stands for came on this connection: whose it is.

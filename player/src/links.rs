@@ -5,15 +5,17 @@
 //!
 //! Invariant: a link lives as long as somebody sits on it; its events are handled one at a time, in order.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::{Rc, Weak};
+use alloc::collections::VecDeque;
+use alloc::rc::{Rc, Weak};
+use core::cell::{Cell, RefCell};
 
 use js_sys::Uint8Array;
 use sightline_wire::Header;
+use wasm_bindgen::__rt::LazyCell;
 
 use crate::link::{Ask, Command, Event, Link, News, Wanted};
 use crate::player::{now_ms, random};
+use crate::prelude::*;
 use crate::transport::{Message, Transport};
 
 /// What a session hears.
@@ -36,10 +38,17 @@ struct Shared {
 /// Where a session sits: on another link when it was moved.
 type Place = RefCell<Rc<Shared>>;
 
-thread_local! {
-    static LINKS: RefCell<Vec<Rc<Shared>>> = const { RefCell::new(Vec::new()) };
-    static NEXT: Cell<u32> = const { Cell::new(0) };
+/// What all sessions of a page share.
+#[derive(Default)]
+struct Page {
+    links: RefCell<Vec<Rc<Shared>>>,
+    /// Names the next member.
+    next: Cell<u32>,
 }
+
+/// A page has one thread. `thread_local!` is the standard library's; this is the cell of which `wasm-bindgen`, whose version
+/// is pinned, makes its own.
+static PAGE: LazyCell<Page> = LazyCell::new(Page::default);
 
 /// A session's seat on a link. It leaves when this is dropped.
 pub(crate) struct Seat {
@@ -50,8 +59,9 @@ pub(crate) struct Seat {
 impl Seat {
     /// Joins the link to this server that others of the page use already, or makes one.
     pub(crate) fn join(url: &str, codecs: Vec<String>, stream: &str, ear: Ear) -> Self {
-        let member = NEXT.replace(NEXT.get().wrapping_add(1));
-        let shared = LINKS.with_borrow_mut(|links| {
+        let member = PAGE.next.replace(PAGE.next.get().wrapping_add(1));
+        let shared = {
+            let mut links = PAGE.links.borrow_mut();
             let found = links.iter().find(|shared| {
                 shared.url == url && shared.link.try_borrow().is_ok_and(|link| link.takes(&codecs, stream))
             });
@@ -60,7 +70,7 @@ impl Seat {
                 links.push(Rc::clone(&shared));
                 shared
             })
-        });
+        };
         let place = Rc::new(RefCell::new(Rc::clone(&shared)));
         shared.seats.borrow_mut().push((member, ear, Rc::downgrade(&place)));
         shared.take(Event::Joined { member, stream: stream.into() });
@@ -108,7 +118,7 @@ impl Shared {
 
     fn end_if_empty(self: &Rc<Self>) {
         if self.seats.borrow().is_empty() {
-            LINKS.with_borrow_mut(|links| links.retain(|shared| !Rc::ptr_eq(shared, self)));
+            PAGE.links.borrow_mut().retain(|shared| !Rc::ptr_eq(shared, self));
             self.transport.take();
         }
     }
@@ -157,7 +167,7 @@ impl Shared {
         drop(seats);
         let Some(place) = seat.2.upgrade() else { return };
         let shared = Self::new(&self.url, self.link.borrow().codecs().to_vec());
-        LINKS.with_borrow_mut(|links| links.push(Rc::clone(&shared)));
+        PAGE.links.borrow_mut().push(Rc::clone(&shared));
         place.replace(Rc::clone(&shared));
         shared.seats.borrow_mut().push(seat);
         shared.take(Event::Joined { member, stream });

@@ -9,6 +9,7 @@
 use sightline_wire::{ClientMessage, ErrorCode, Media, ServerMessage, Track};
 
 use crate::json::{Object, Value};
+use crate::prelude::*;
 
 /// Writes a message.
 pub fn write(message: &ClientMessage) -> String {

@@ -11,6 +11,7 @@ use web_sys::{
 };
 
 use crate::append::{Failure, Operation};
+use crate::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {

@@ -5,9 +5,9 @@
 //! Invariant: events are handled one at a time, in order, also when carrying out a command causes the next one; after
 //! [`Player::destroy`] nothing is left: no seat, timer, callback or object URL.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::Rc;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
 
 use js_sys::{Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -16,6 +16,7 @@ use web_sys::{HtmlMediaElement, HtmlVideoElement};
 use crate::latency::{SoundClock, Target};
 use crate::links::{Heard, Seat};
 use crate::mse::{Source, Told, buffered_s, codecs};
+use crate::prelude::*;
 use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Renderer, Session};
 use crate::webcodecs::{self, Decoders};

@@ -10,6 +10,8 @@
 
 use sightline_wire::{Header, Kind};
 
+use crate::prelude::*;
+
 /// More than this many pictures are never waited for: H.264 and H.265 decoders hold back 16 at most.
 const MAX_MISSING: u64 = 16;
 

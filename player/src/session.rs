@@ -17,6 +17,7 @@ pub use events::{Command, Config, Event, Facts, Notice, Problem, Renderer, State
 use crate::clock::Reading;
 use crate::latency::{SoundClock, Target};
 use crate::link::{Ask, News, Wanted};
+use crate::prelude::*;
 use crate::reconnect::BackOff;
 use crate::stats::{Counters, Reasons, Stats};
 use crate::within;
@@ -114,7 +115,7 @@ impl<P: Clone> Session<P> {
         self.now_ms = now_ms;
         self.take(event);
         self.tell_state();
-        std::mem::take(&mut self.out)
+        core::mem::take(&mut self.out)
     }
 
     fn take(&mut self, event: Event<P>) {
@@ -152,7 +153,7 @@ impl<P: Clone> Session<P> {
                 }
             }
             Event::Play => {
-                let again = !std::mem::replace(&mut self.wants_play, true);
+                let again = !core::mem::replace(&mut self.wants_play, true);
                 self.idle_ms = 0.0;
                 if !self.hidden || self.is_heard() {
                     self.unpark();
@@ -164,7 +165,7 @@ impl<P: Clone> Session<P> {
                 }
             }
             Event::Pause => {
-                if std::mem::take(&mut self.wants_play) {
+                if core::mem::take(&mut self.wants_play) {
                     self.idle_ms = 0.0;
                     self.out.push(Command::Pause);
                 }
@@ -181,7 +182,7 @@ impl<P: Clone> Session<P> {
             }
             Event::Target(target) => self.set_target(target),
             Event::SoundRefused => {
-                if !std::mem::replace(&mut self.config.muted, true) {
+                if !core::mem::replace(&mut self.config.muted, true) {
                     self.out.push(Command::Mute);
                     self.notify(Notice::Muted);
                 }
@@ -312,13 +313,13 @@ impl<P: Clone> Session<P> {
     }
 
     fn park(&mut self) {
-        if !std::mem::replace(&mut self.parked, true) {
+        if !core::mem::replace(&mut self.parked, true) {
             self.unsubscribe();
         }
     }
 
     fn unpark(&mut self) {
-        if self.wants_play && !self.stopped && std::mem::take(&mut self.parked) {
+        if self.wants_play && !self.stopped && core::mem::take(&mut self.parked) {
             self.begin_anew();
         }
     }

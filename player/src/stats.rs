@@ -4,10 +4,11 @@
 //!
 //! Invariant: every window is bounded in time and in number.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use crate::json::Object;
-use crate::nth_smallest;
+use crate::prelude::*;
+use crate::{nth_smallest, rounded};
 
 /// Samples in a window at most.
 const MAX_SAMPLES: usize = 2_048;
@@ -45,7 +46,7 @@ impl Window {
     pub fn percentile(&self, fraction: f64) -> Option<f64> {
         let mut values: Vec<f64> = self.samples.iter().map(|&(_, value)| value).collect();
         let last = values.len().checked_sub(1)?;
-        nth_smallest(&mut values, (last as f64 * fraction).round() as usize)
+        nth_smallest(&mut values, rounded(last as f64 * fraction) as usize)
     }
 
     /// The values' mean.

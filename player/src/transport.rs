@@ -7,6 +7,8 @@ use sightline_wire::{HEADER_LEN, Header, HeaderError};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
+use crate::prelude::*;
+
 /// What the socket tells.
 pub(crate) enum Message {
     Open,

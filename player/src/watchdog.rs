@@ -6,6 +6,7 @@
 //!
 //! Invariant: while the standstill lasts each step is given once, in order, and after the last one it starts over.
 
+use crate::prelude::*;
 use crate::within;
 
 /// What to try.

@@ -9,6 +9,7 @@ use js_sys::{Function, Uint8Array};
 use sightline_wire::{Media, Track};
 use wasm_bindgen::prelude::*;
 
+use crate::prelude::*;
 use crate::sound::{Correction, Report};
 
 #[wasm_bindgen]

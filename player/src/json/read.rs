@@ -5,6 +5,8 @@
 //!
 //! Invariant: what is taken is what a complete reader takes, and no depth of nesting exhausts the stack.
 
+use crate::prelude::*;
+
 /// Objects and lists in one another at most. Our messages have three.
 const MAX_DEPTH: u32 = 16;
 

@@ -4,9 +4,10 @@
 //!
 //! Invariant: what is remembered is bounded in number and in age.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use crate::nth_smallest;
+use crate::prelude::*;
 
 /// Fragments older than this tell nothing about the next one, in milliseconds.
 const EDGE_WINDOW_MS: f64 = 3_000.0;

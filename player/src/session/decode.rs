@@ -8,7 +8,7 @@
 
 mod care;
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use sightline_wire::{Header, Kind, Track};
 
@@ -16,7 +16,9 @@ use super::{Command, Facts, Renderer, Session};
 use crate::append::MAX_WAITING_BYTES;
 use crate::cadence::Cadence;
 use crate::latency::Target;
+use crate::prelude::*;
 use crate::reorder::Fragment;
+use crate::rounded;
 use crate::sound::Sync;
 
 /// Frames a decoder is given at a time. Those of a stream with B-frames keep up to 16 back.
@@ -232,7 +234,7 @@ impl<P: Clone> Session<P> {
         let now_ms = self.now_ms;
         let history = self.play.note_arrival(&header, now_ms);
         let ticks_a_second = f64::from(self.play.tracks[track].timescale.max(1));
-        let presentation_us = (header.presentation_time_ticks() as f64 * 1e6 / ticks_a_second).round() as i64;
+        let presentation_us = rounded(header.presentation_time_ticks() as f64 * 1e6 / ticks_a_second);
         if !self.play.is_video(track) {
             if !history {
                 self.on_sound(track, &header, presentation_us, payload);
@@ -260,7 +262,7 @@ impl<P: Clone> Session<P> {
         let mut description = None;
         if header.key_frame {
             decoding.needs_key_frame = false;
-            if std::mem::take(&mut decoding.outdated) {
+            if core::mem::take(&mut decoding.outdated) {
                 description.clone_from(&decoding.description);
             }
         }

@@ -6,6 +6,7 @@ use crate::append::{Failure, Operation};
 use crate::json::{Object, number_text};
 use crate::latency::{SoundClock, Target};
 use crate::link::{Ask, News};
+use crate::prelude::*;
 use crate::sound;
 use crate::stats::Stats;
 

@@ -4,7 +4,7 @@ mod arrival;
 mod care;
 mod playhead;
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use sightline_wire::{Header, Track};
 
@@ -13,6 +13,7 @@ use super::{Command, Event, Facts, Notice, Problem, Renderer, Session};
 use crate::append::{Failure, History, Queue, Verdict};
 use crate::clock::Reading;
 use crate::latency::{Controller, SoundClock, Target};
+use crate::prelude::*;
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
 use crate::watchdog::Watchdog;
@@ -240,7 +241,7 @@ impl<P: Clone> Playback<P> {
         self.reorder.clear();
         if let Some(decoding) = &mut self.decoding {
             decoding.on_tracks(&tracks);
-            if !std::mem::replace(&mut self.buffers_added, true) {
+            if !core::mem::replace(&mut self.buffers_added, true) {
                 self.catch_up_sequence = catch_up_sequence;
                 self.history_whole = catch_up_sequence.is_none();
             }
@@ -274,7 +275,7 @@ impl<P: Clone> Playback<P> {
 
     /// Everything of the present MediaSource is void.
     fn forget(&mut self) {
-        let old = std::mem::replace(self, Self::new(Target::Auto, SoundClock::Samples));
+        let old = core::mem::replace(self, Self::new(Target::Auto, SoundClock::Samples));
         self.controller = old.controller;
         self.controller.restart();
         self.bits = old.bits;
@@ -378,7 +379,7 @@ impl<P: Clone> Session<P> {
                 // Searching a `str` brings 5 KB of searcher with it.
                 let has = |code: &[u8]| mime.as_bytes().windows(4).any(|window| window == code);
                 let name = if has(b"hvc1") || has(b"hev1") { "H.265" } else { &mime };
-                self.stop("unsupported_codec", format!("this browser cannot decode {name}"));
+                self.stop("unsupported_codec", ["this browser cannot decode ", name].concat());
             }
             Event::OperationDone { generation, track } if generation == self.play.generation => {
                 let Some(queue) = self.play.queues.get_mut(track) else { return };

@@ -4,6 +4,7 @@
 
 use sightline_wire::{ErrorCode, Header, Kind, ServerMessage, Track};
 
+use crate::prelude::*;
 use crate::reorder::Fragment;
 
 use super::{ASK_AGAIN_MS, Notice, Problem, Session, State};

@@ -1,6 +1,6 @@
 //! The fixed header in front of every binary message. Layout: see the crate's page.
 
-use std::fmt;
+use core::fmt;
 
 /// Length of the header this version writes, in bytes.
 pub const HEADER_LEN: usize = 44;
@@ -66,7 +66,7 @@ impl fmt::Display for HeaderError {
     }
 }
 
-impl std::error::Error for HeaderError {}
+impl core::error::Error for HeaderError {}
 
 impl Header {
     /// The header of the init segment of one track.
@@ -149,7 +149,7 @@ impl Header {
 
 /// `N` bytes from `at` of a header; every call's range lies inside by the layout above.
 fn array<const N: usize>(bytes: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
-    std::array::from_fn(|i| bytes[at + i])
+    core::array::from_fn(|i| bytes[at + i])
 }
 
 #[cfg(test)]

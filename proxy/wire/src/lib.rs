@@ -83,6 +83,10 @@
 //!
 //! Sockets, clocks, MP4 boxes, and any policy: see the proxy's `egress` and the player's `session`.
 
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
 mod base64;
 mod frame;
 mod header;

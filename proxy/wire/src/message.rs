@@ -1,5 +1,8 @@
 //! The text messages: JSON objects told apart by `type`.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base64;
@@ -179,7 +182,7 @@ impl Track {
     /// The MIME type for `MediaSource.isTypeSupported` and `addSourceBuffer`.
     pub fn mime(&self) -> String {
         let kind = if self.is_video() { "video" } else { "audio" };
-        format!("{kind}/mp4; codecs=\"{}\"", self.codec)
+        [kind, "/mp4; codecs=\"", &self.codec, "\""].concat()
     }
 
     /// Whether it holds pictures.

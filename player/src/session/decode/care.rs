@@ -6,6 +6,7 @@ use sightline_wire::Header;
 
 use super::super::{Command, Notice, Problem, Renderer, Session};
 use super::{MAX_FAILURES, MAX_SOUND_FAILURES, REST_MS};
+use crate::prelude::*;
 use crate::sound::Report;
 
 impl<P: Clone> Session<P> {

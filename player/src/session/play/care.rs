@@ -5,6 +5,7 @@
 use super::super::decode::Decoding;
 use super::super::{Facts, Notice, Session};
 use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
+use crate::prelude::*;
 use crate::watchdog::{Look, STALL_MS, Step};
 
 /// What a dropped picture and a stall add to the margin, in milliseconds.
@@ -102,7 +103,7 @@ impl<P: Clone> Session<P> {
         let could_begin = here.is_some_and(|range| play.controller.could_begin(range.1 - at_s));
         let dry = sound_is_counted && settled && still_ms > DRY_MS && could_begin;
         let still = dry || still_ms > STALL_MS.max(play.frame_ms * 2.0);
-        if still && !std::mem::replace(&mut play.stalled, still) {
+        if still && !core::mem::replace(&mut play.stalled, still) {
             self.counters.stalls += 1;
             play.controller.on_stall(TROUBLE_MS.1);
         }

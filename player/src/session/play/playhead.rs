@@ -115,7 +115,7 @@ impl<P: Clone> Session<P> {
         // What Firefox tells of first has the time that was jumped to, whichever picture it is.
         if let Some(newer_s) = newer
             && self.config.whole_groups
-            && !std::mem::replace(&mut self.play.told_of_jump, true)
+            && !core::mem::replace(&mut self.play.told_of_jump, true)
         {
             self.play.jumping = Some((newer_s, from_ms));
             return;
