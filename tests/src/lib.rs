@@ -23,7 +23,7 @@ pub mod http;
 pub mod judge;
 pub mod lossy;
 pub mod meddler;
-
+pub mod package;
 pub mod peer;
 pub mod process;
 pub mod proxy;
