@@ -17,7 +17,7 @@ sheet.replaceSync(`
 .over{position:absolute;inset:0;z-index:1;outline:0;container-type:inline-size;color:var(--sightline-controls-color,#fff);
  --size:var(--sightline-controls-size,36px);font:600 12px/1 var(--sightline-font,system-ui,sans-serif);-webkit-tap-highlight-color:transparent}
 .over.idle{cursor:none}
-.bar{position:absolute;inset:auto 0 0;display:flex;align-items:center;padding:28px 6px 6px;
+.bar{position:absolute;inset:auto 0 0;display:flex;align-items:center;padding:32px 6px 6px;
  background:var(--sightline-controls-background,linear-gradient(#0000,#000b));transition:opacity .25s}
 .idle .bar:not(:has(:focus-visible)){opacity:0;pointer-events:none}
 .bar button{all:unset;box-sizing:border-box;flex:none;display:grid;place-content:center;min-width:var(--size);height:var(--size);
@@ -25,12 +25,12 @@ sheet.replaceSync(`
 .bar button:hover{background:#fff2}
 .bar :focus-visible{outline:2px solid var(--sightline-focus,#6cf);outline-offset:-2px}
 .bar [hidden]{display:none}
-.bar svg{width:22px;fill:none;stroke:currentColor;stroke-width:1.7;stroke-linecap:round;stroke-linejoin:round;filter:drop-shadow(0 0 2px #0008)}
+.bar svg{width:22px;fill:none;stroke:currentColor;stroke-width:1.7;stroke-linecap:round;stroke-linejoin:round}
 .bar .solid svg{fill:currentColor;stroke-width:1}
 .bar .live{display:flex;flex:0 1 auto;align-items:center;gap:6px;min-width:0;margin-right:auto;padding:0 9px;overflow:hidden;
  letter-spacing:.05em;text-shadow:0 0 3px #000a;white-space:nowrap}
 .live i{flex:none;width:8px;height:8px;border-radius:50%;box-shadow:inset 0 0 0 2px}
-.live.on i{background:var(--sightline-accent,#4fc38a);box-shadow:0 0 4px #0008}
+.live.on i{background:var(--sightline-accent,#4fc38a)}
 .live span{font-weight:500;letter-spacing:0;font-variant-numeric:tabular-nums;opacity:.85}
 input{all:unset;flex:none;width:0;height:var(--size);cursor:pointer;opacity:0;transition:width .2s,opacity .2s;
  background:linear-gradient(90deg,currentColor var(--at),#fff5 0) center/100% 4px no-repeat}
@@ -41,8 +41,7 @@ input::-moz-range-thumb{width:12px;height:12px;border:0;border-radius:50%;backgr
 @container(max-width:240px){.bar{padding:18px 1px 1px}.bar input,.live span{display:none}.bar .live{padding:0 4px}.bar button{min-width:32px}}
 @media(pointer:coarse){.over{--size:var(--sightline-controls-size,44px)}input{display:none}}
 @media(prefers-reduced-motion:reduce){.bar,.bar *{transition:none}}
-@media(forced-colors:active){.bar{background:Canvas;padding-top:4px}.bar button{color:ButtonText}.live.on i{forced-color-adjust:none;background:Highlight}
- input{appearance:auto;width:64px;opacity:1}}`);
+@media(forced-colors:active){.bar{background:Canvas;padding-top:4px}.bar button{color:ButtonText}.live.on i{forced-color-adjust:none;background:Highlight}}`);
 
 const html = (tag, props, ...children) => {
   const node = Object.assign(document.createElement(tag), props);
@@ -54,6 +53,7 @@ const number = ms => (ms < 999.5 ? `${Math.round(ms)} ms` : `${(ms / 1e3).toFixe
 export class Controls {
   #element;
   #timer = 0;
+  #late = 0;
   #watch = new AbortController();
   #keys = {};
   #over;
@@ -68,6 +68,7 @@ export class Controls {
     const volume = html('input', { type: 'range', max: 1, step: 0.05, part: 'volume', ariaLabel: 'Volume' });
     const live = this.#button('live', 'l', () => { element.play(); element.seekToLive(); }, 'live');
     const word = new Text();
+    live.title = 'From the camera to this screen (L)';
     live.append(html('i', {}), word, this.#latency);
     const snapshot = this.#button('snapshot', 's', () => this.#snapshot(), 'wide');
     const pip = this.#button('pip', 'i', () =>
@@ -93,7 +94,6 @@ export class Controls {
       pip.hidden = !document.pictureInPictureEnabled || !video.requestPictureInPicture || !!element.canvas;
       full.hidden = !element.requestFullscreen && !video.webkitEnterFullscreen;
       live.classList.toggle('on', on);
-      live.title = on ? 'From the camera to this screen' : 'To the live picture (L)';
       word.data = on ? 'LIVE' : paused ? 'GO LIVE' : state.toUpperCase();
       if (!on) this.#latency.textContent = '';
       volume.value = silent ? 0 : element.volume;
@@ -101,13 +101,20 @@ export class Controls {
       if (!on) this.#wake();
     };
     const on = (target, types, call) => types.split(' ').forEach(type => target.addEventListener(type, call, { signal: this.#watch.signal }));
-    on(element, 'play playing pause volumechange statechange rendererchange resize gestureneeded', show);
+    on(element, 'play playing pause volumechange rendererchange resize gestureneeded', show);
+    // What is over in a moment is not worth a word.
+    on(element, 'statechange', () => {
+      clearTimeout(this.#late);
+      this.#late = setTimeout(show, element.state === 'live' ? 0 : 700);
+    });
     on(element, 'latency', ({ detail }) => { if (live.classList.contains('on')) this.#latency.textContent = number(detail); });
     on(document, 'fullscreenchange', show);
     on(volume, 'input', () => Object.assign(element, { volume: +volume.value, muted: !+volume.value }));
     // A finger that finds none only has them shown: what is hidden takes no presses.
     on(this.#over, 'pointerdown pointermove focusin keydown', () => this.#wake());
     on(this.#over, 'pointerleave', () => this.#wake(300));
+    // Safari's buttons take no focus, and keys go where that is.
+    on(this.#over, 'click', () => root.activeElement ?? this.#over.focus({ preventScroll: true }));
     on(this.#over, 'dblclick', event => bar.contains(event.target) || full.click());
     on(this.#over, 'keydown', event => this.#pressed(event));
     show();
@@ -116,6 +123,7 @@ export class Controls {
 
   remove() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#late);
     this.#watch.abort();
     this.#over.remove();
   }

@@ -14,7 +14,7 @@ p{position:absolute;inset:0;margin:0;display:grid;place-content:center;text-alig
  opacity:0;visibility:hidden;background:radial-gradient(#0009,#000b);transition:opacity .2s,visibility .2s}
 p.on{opacity:1;visibility:visible}
 p.late{transition-delay:.7s}
-.start{position:absolute;inset:0;margin:auto;width:4.5em;height:4.5em;border:0;border-radius:50%;background:#fffd;color:#111;
+.start{position:absolute;z-index:2;inset:0;margin:auto;width:4.5em;height:4.5em;border:0;border-radius:50%;background:#fffd;color:#111;
  font:600 15px var(--sightline-font,system-ui,sans-serif);cursor:pointer}
 .start:focus-visible{outline:3px solid #6cf;outline-offset:3px}
 @media(prefers-reduced-motion:reduce){p{transition:none}}`;
@@ -70,9 +70,7 @@ export class SightlinePlayer extends Base {
       this[name] = value;
     }
     this.#apply();
-    if (this.#player.open) return;
-    if (this.paused || !this.autoplay) this.#askForClick(true);
-    this.#player.start();
+    if (!this.#player.open) this.#start();
   }
 
   // A move within the page takes it out and puts it back at once: only a real removal ends the player.
@@ -86,7 +84,7 @@ export class SightlinePlayer extends Base {
     else if (name === 'controls') this.#control();
     else if (this.isConnected) {
       this.#apply();
-      if (name === 'stream' && !this.#player.open) this.#player.start();
+      if (name === 'stream' && !this.#player.open) this.#start();
     }
   }
 
@@ -104,6 +102,13 @@ export class SightlinePlayer extends Base {
   destroy() {
     this.#player.destroy();
     this.#askForClick(false);
+    this.#control();
+  }
+
+  #start() {
+    this.#player.start();
+    this.#askForClick(this.paused);
+    this.#control();
   }
 
   #apply() {
@@ -129,15 +134,18 @@ export class SightlinePlayer extends Base {
 
   /** Controls of our own come when they are wanted; where they cannot be had, the browser's do. */
   async #control() {
-    this.#controls?.remove();
-    this.#controls = null;
-    this.#video.controls = false;
-    if (!this.controls) return;
-    try {
-      const { Controls } = await import('./controls.js');
-      if (this.controls && !this.#controls) this.#controls = new Controls(this);
-    } catch {
-      this.#video.controls = this.controls;
+    const wanted = () => this.controls && this.#player.open;
+    if (!wanted()) {
+      this.#controls?.remove();
+      this.#controls = null;
+      this.#video.controls = false;
+    } else if (!this.#controls) {
+      try {
+        const { Controls } = await import('./controls.js');
+        if (wanted()) this.#controls ??= new Controls(this);
+      } catch {
+        this.#video.controls = wanted();
+      }
     }
   }
 
