@@ -76,7 +76,8 @@ export class Controls {
     const full = this.#button('fullscreen', 'f', () => {
       if (element.matches(':fullscreen')) document.exitFullscreen();
       else if (element.requestFullscreen) element.requestFullscreen().catch(() => {});
-      else video.webkitEnterFullscreen?.(); // an iPhone
+      // An iPhone.
+      else video.webkitEnterFullscreen?.();
     });
     const bar = html('div', { className: 'bar', part: 'controls', role: 'group', ariaLabel: 'Player controls' },
       play, mute, volume, live, snapshot, pip, full);
