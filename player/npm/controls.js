@@ -21,7 +21,7 @@ sheet.replaceSync(`
  background:var(--sightline-controls-background,linear-gradient(#0000,#000b));transition:opacity .25s}
 .idle .bar:not(:has(:focus-visible)){opacity:0;pointer-events:none}
 .bar button{all:unset;box-sizing:border-box;flex:none;display:grid;place-content:center;min-width:var(--size);height:var(--size);
- border-radius:8px;cursor:pointer;transition:background .15s}
+ border-radius:8px;cursor:pointer}
 .bar button:hover{background:#fff2}
 .bar :focus-visible{outline:2px solid var(--sightline-focus,#6cf);outline-offset:-2px}
 .bar [hidden]{display:none}
