@@ -26,10 +26,11 @@ sheet.replaceSync(`
 .bar :focus-visible{outline:2px solid var(--sightline-focus,#6cf);outline-offset:-2px}
 .bar [hidden]{display:none}
 .bar svg{width:22px;fill:none;stroke:currentColor;stroke-width:1.7;stroke-linecap:round;stroke-linejoin:round}
-.bar .solid svg{fill:currentColor;stroke-width:1}
+.bar .solid svg{fill:currentColor}
 .bar .live{display:flex;flex:0 1 auto;align-items:center;gap:6px;min-width:0;margin-right:auto;padding:0 9px;overflow:hidden;
  letter-spacing:.05em;text-shadow:0 0 3px #000a;white-space:nowrap}
-.live i{flex:none;width:8px;height:8px;border-radius:50%;box-shadow:inset 0 0 0 2px}
+.live i{flex:none;width:8px;height:8px;border-radius:50%}
+.live:not(.on) i{box-shadow:inset 0 0 0 2px}
 .live.on i{background:var(--sightline-accent,#4fc38a)}
 .live span{font-weight:500;letter-spacing:0;font-variant-numeric:tabular-nums;opacity:.85}
 input{all:unset;flex:none;width:0;height:var(--size);cursor:pointer;opacity:0;transition:width .2s,opacity .2s;

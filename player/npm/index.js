@@ -28,11 +28,10 @@ export const load = (from = wasm) => loading ??= (async () => {
   }
 })();
 
-// As the proxy serves it, the server is where this came from; inside of a bundle it is the page's. (What is asked of
-// `import.meta.url` itself bundlers take for a file that they should bring along.)
-const here = import.meta.url;
-const server = () =>
-  /^http(?!.*node_modules).*\/sightline-player\/[^/]+$/.test(here) ? new URL('../ws', here) : new URL('/ws', location.href);
+// As the proxy serves it, the server is where this came from; inside of a bundle it is the page's. (Bundlers take an address
+// relative to `import.meta.url`, also by way of a constant, for a file that they should bring along.)
+const served = /^(http(?!.*node_modules).*\/)sightline-player\/[^/]+$/;
+const server = () => new URL(served.test(import.meta.url) ? import.meta.url.replace(served, '$1ws') : '/ws', location.href);
 
 // Chromium, that is: Firefox is as quick by itself, and Safari lets no sound of a MediaSource out.
 const isRoutable = () => ['webkitAudioDecodedByteCount', 'captureStream'].every(name => name in HTMLMediaElement.prototype);

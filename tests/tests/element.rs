@@ -347,3 +347,78 @@ fn two_hundred_mounts_leave_nothing_behind() -> Result<()> {
     ensure!(page.errors()?.is_empty(), "{:?}", page.errors()?);
     Ok(())
 }
+
+/// What axe-core finds wrong for people who do not see, hear or click as others do.
+fn audit(page: &Page<'_>, what: &str) -> Result<()> {
+    let axe = std::fs::read_to_string(sightline_tests::file("browser/node_modules/axe-core/axe.min.js"))?;
+    page.evaluate(&format!("void {}", format_args!("(() => {{ {axe} }}).call(window)")))?;
+    let found = page.evaluate(
+        "axe.run().then(({ violations, passes }) => [passes.length, violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' '))])",
+    )?;
+    ensure!(found[0].as_u64() > Some(5) && found[1] == json!([]), "{what}: {found}");
+    Ok(())
+}
+
+/// In Chromium: what is audited is the same in all of them.
+#[test]
+fn the_pages_pass_an_audit_of_accessibility() -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let browser = Browser::launch(Engine::Chromium)?;
+    for path in [
+        "/",
+        "/watch/cam",
+        "/watch/cam?controls",
+        "/embed/cam",
+        "/embed/cam?controls",
+        "/embed",
+        "/watch/nobody",
+    ] {
+        let page = browser.open(&proxy.url(path))?;
+        if !path.ends_with("nobody") {
+            page.wait_for_pictures(1, 3)?;
+        }
+        audit(&page, path)?;
+        // The control: it does find what is wrong.
+        if path == "/" {
+            page.evaluate(
+                "document.body.append(document.createElement('img'), document.createElement('button'))",
+            )?;
+            ensure!(audit(&page, path).is_err(), "the audit finds nothing");
+        }
+    }
+    Ok(())
+}
+
+/// What is shown for copying plays on a page of somebody else.
+#[test]
+fn the_helper_page_shows_what_to_write() -> Result<()> {
+    let camera = Camera::start(Options::default())?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let browser = Browser::launch(Engine::Chromium)?;
+    let page = browser.open(&proxy.url("/embed"))?;
+    page.wait_for_pictures(1, 10)?;
+    page.screenshot("chromium-embedding")?;
+    for (kind, part) in
+        [("react", "sightline-player/react"), ("iframe", "<iframe"), ("html", "<sightline-player")]
+    {
+        let choose = format!(
+            "(select => {{ select.value = '{kind}'; select.dispatchEvent(new Event('change')); \
+             return document.querySelector('code').textContent; }})(document.querySelectorAll('select')[1])"
+        );
+        let snippet = page.evaluate(&choose)?.as_str().unwrap_or_default().to_owned();
+        ensure!(snippet.contains(part) && snippet.contains("cam"), "{snippet}");
+        if kind != "react" {
+            let html = format!("<!doctype html><title>Somebody else's</title>{snippet}");
+            let other = browser.open(&serve::pages(move |path| (path == "/").then(|| html.clone()))?)?;
+            if kind == "html" {
+                other.wait_for_pictures(1, 10)?;
+            } else {
+                other.wait_for("the frame", "document.querySelector('iframe')")?;
+            }
+            drop(other);
+            page.front()?;
+        }
+    }
+    Ok(())
+}
