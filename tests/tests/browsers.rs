@@ -42,6 +42,20 @@ mod webkit {
     }
 
     #[test]
+    fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload() -> Result<()> {
+        with(
+            &BROWSER,
+            Engine::WebKit,
+            super::a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
+        )
+    }
+
+    #[test]
+    fn the_wall_shows_every_stream_with_its_state() -> Result<()> {
+        with(&BROWSER, Engine::WebKit, super::the_wall_shows_every_stream_with_its_state)
+    }
+
+    #[test]
     fn a_managed_media_source_plays_where_there_is_no_other() -> Result<()> {
         with(&BROWSER, Engine::WebKit, super::a_managed_media_source_plays_where_there_is_no_other)
     }

@@ -339,7 +339,6 @@ fn two_hundred_mounts_leave_nothing_behind() -> Result<()> {
     ensure!(after_all == first && after_all == nothing, "first {first}, then {after_all}");
     let after = page.memory()?.context("Chromium tells")?;
     let grown = after.heap + after.buffers - before.heap - before.buffers;
-    println!("grown by {:.0} KB", grown / 1e3);
     ensure!(grown < 1e6, "grown by {:.0} KB: {before:?}, {after:?}", grown / 1e3);
     wait::until("no viewer", || {
         (proxy.metric("sightline_viewers", &[]).ok().flatten() == Some(0.0)).then_some(())

@@ -99,8 +99,9 @@ fn its_plain_script_is_the_one_that_the_proxy_serves() -> Result<()> {
     let folder = package()?.file("sightline-player");
     let mut names = vec!["sightline-player.js".to_owned()];
     for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".js") {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "js") {
+            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
             names.push(format!("sightline-player/{name}"));
         }
     }
