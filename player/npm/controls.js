@@ -32,7 +32,7 @@ sheet.replaceSync(`
 .live i{flex:none;width:8px;height:8px;border-radius:50%}
 .live:not(.on) i{box-shadow:inset 0 0 0 2px}
 .live.on i{background:var(--sightline-accent,#4fc38a)}
-.live span{font-weight:500;letter-spacing:0;font-variant-numeric:tabular-nums;opacity:.85}
+.live span{font-weight:500;letter-spacing:0;font-variant-numeric:tabular-nums}
 input{all:unset;flex:none;width:0;height:var(--size);cursor:pointer;opacity:0;transition:width .2s,opacity .2s;
  background:linear-gradient(90deg,currentColor var(--at),#fff5 0) center/100% 4px no-repeat}
 .mute:hover+input,input:hover,input:focus-visible,.mute:focus-visible+input{width:64px;margin:0 6px;opacity:1}
