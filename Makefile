@@ -11,7 +11,7 @@ export PATH := $(CACHE)/bin:$(HOME)/.cargo/bin:$(PATH)
 # Debian's Python, not another one on PATH: only it sees GStreamer.
 export PYTHON := /usr/bin/python3
 
-PLAYER := $(shell find player proxy/wire www -name dist -prune -o -type f -print 2>/dev/null) Trunk.toml Cargo.toml Cargo.lock .ci/shrink.sh
+PLAYER := $(shell find player proxy/wire www \( -name dist -o -name examples \) -prune -o -type f -print 2>/dev/null) Trunk.toml Cargo.toml Cargo.lock .ci/shrink.sh
 
 .PHONY: help
 help: ## Show this list
@@ -62,6 +62,10 @@ fuzz: ## Fuzz what reads a peer's bytes (FUZZ=chunk SECONDS_EACH=600)
 .PHONY: npm
 npm: pages ## target/npm/sightline-player-VERSION.tgz
 	.ci/npm.sh
+
+.PHONY: examples
+examples: packages build tests/browser/node_modules ## Build every example under player/examples and look at its picture
+	SIGHTLINE_BIN=$(CURDIR)/target/debug/sightline cargo test -p sightline-tests --test examples -- --include-ignored --test-threads=2
 
 .PHONY: clip
 clip: ## Make the demo camera's clip anew (wants ffmpeg)

@@ -7,7 +7,7 @@ cd "${TRUNK_STAGING_DIR:?Trunk runs this}"
 GLUE=sightline-player/sightline-player.js WASM=sightline-player/sightline-player_bg.wasm
 
 # Whole lines only: no text in these files looks like one, and line ends stay, so that nothing changes its meaning.
-for file in sightline-player.js sightline-player/element.js "$GLUE"; do
+for file in sightline-player.js sightline-player/{index,element,controls,webcodecs,sound}.js "$GLUE"; do
   sed -i -E '/^ *\/\*\*.*\*\/$/d; /^ *\/\*\*/,/\*\/$/d; /^ *\/\/ /d; s/^ +//; /^$/d' "$file"
 done
 

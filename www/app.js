@@ -1,4 +1,4 @@
-// The pages: the wall (/), one camera (/watch/NAME), the picture alone (/embed/NAME).
+// The pages: the wall (/), one camera (/watch/NAME), the picture alone (/embed/NAME), and what to write into a page (/embed).
 // Everything that comes from the server is put into the page as text, never as markup.
 
 const POLL_MS = 3000;
@@ -85,8 +85,8 @@ function wall() {
   document.title = 'Sightline';
   const count = h('span', { className: 'count', role: 'status' });
   const grid = h('ul', { className: 'grid' });
-  const main = h('main', { className: 'wall' }, notice, grid);
-  document.body.append(header(count), main);
+  const main = h('main', { className: 'wall' }, h('h1', { className: 'unseen' }, 'Cameras'), notice, grid);
+  document.body.append(header(count, h('a', { className: 'quiet', href: '/embed' }, 'Use in a page')), main);
   const tiles = new Map();
 
   const use = ({ streams = [] }) => {
@@ -266,7 +266,7 @@ function watch(name) {
     showState();
   }, () => serverAnswers(false));
   addEventListener('keydown', event => {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest?.('input,textarea')) return;
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.target.closest?.('input,textarea')) return;
     controls.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`)?.click();
   });
 }
@@ -284,7 +284,79 @@ function unknown(name) {
 function embed(name) {
   document.title = name;
   document.body.className = 'embed';
-  document.body.append(player(name, asked()));
+  document.body.append(h('main', {}, h('h1', { className: 'unseen' }, name), player(name, asked())));
+}
+
+// ---- what to write into a page to have a camera in it
+
+const KINDS = {
+  html: (attributes, { origin }) => `<script src="${origin}/sightline-player.js"></script>\n<sightline-player ${attributes}></sightline-player>`,
+  iframe: (_, { origin, stream, query }) => `<iframe src="${origin}/embed/${encodeURIComponent(stream)}${query}" title="${stream}"\n  ` +
+    'width="640" height="360" style="border: 0" allow="autoplay; fullscreen; picture-in-picture"></iframe>',
+  react: attributes => `import { SightlinePlayer } from 'sightline-player/react';\n\n<SightlinePlayer ${
+    attributes.replace(/target-latency="(\d+)"/, 'targetLatency={$1}').replace('autoplay="off"', 'autoPlay={false}')} />`,
+};
+
+function embedding() {
+  document.title = 'A camera in your page – Sightline';
+  const choice = (label, options) => {
+    const select = h('select', { onchange: () => show() }, ...options.map(([value, text]) => h('option', { value }, text)));
+    return [h('label', {}, h('span', {}, label), select), select];
+  };
+  const tick = (label, checked) => {
+    const box = h('input', { type: 'checkbox', checked, onchange: () => show() });
+    return [h('label', { className: 'tick' }, box, h('span', {}, label)), box];
+  };
+  const [streamRow, stream] = choice('Camera', []);
+  const [kindRow, kind] = choice('For', [['html', 'a page in HTML'], ['iframe', 'an iframe'], ['react', 'React']]);
+  const [latencyRow, latency] = choice('Latency', [['', 'the least there can be'], ['300', '300 ms'], ['1000', '1 s']]);
+  const [rendererRow, renderer] = choice('Renderer', [['', 'works everywhere'], ['auto', 'the quicker one, where it can be']]);
+  const [mutedRow, muted] = tick('Begins without sound', true);
+  const [controlsRow, controls] = tick('Controls', true);
+  const [autoplayRow, autoplay] = tick('Plays by itself', true);
+  const code = h('code', {}), picture = h('div', { className: 'picture' });
+  const copied = h('span', { className: 'copied', role: 'status' });
+  const copy = h('button', {
+    type: 'button',
+    onclick: async () => {
+      // Without HTTPS there is no clipboard for pages; the text can be marked all the same.
+      try { await navigator.clipboard.writeText(code.textContent); copied.textContent = 'Copied'; } catch {
+        getSelection().selectAllChildren(code);
+        copied.textContent = 'Press Ctrl+C to copy';
+      }
+    },
+  }, 'Copy');
+  document.body.append(header(h('h1', {}, 'A camera in your page')), h('main', { className: 'embedding' }, notice,
+    h('section', { 'aria-label': 'Preview' }, picture, h('pre', { tabIndex: 0, role: 'region', 'aria-label': 'What to write' }, code),
+      h('div', { className: 'controls' }, copy, copied)),
+    h('form', { className: 'choices', 'aria-label': 'Choices' },
+      streamRow, kindRow, latencyRow, rendererRow, mutedRow, controlsRow, autoplayRow)));
+
+  const show = () => {
+    copied.textContent = '';
+    if (!stream.value) { code.textContent = ''; return picture.replaceChildren(); }
+    const wanted = {};
+    if (muted.checked) wanted.muted = '';
+    if (controls.checked) wanted.controls = '';
+    if (!autoplay.checked) wanted.autoplay = 'off';
+    if (latency.value) wanted['target-latency'] = latency.value;
+    if (renderer.value) wanted.renderer = renderer.value;
+    const { origin } = location, src = origin.replace('http', 'ws') + '/ws', query = new URLSearchParams(wanted);
+    if (!muted.checked) query.set('muted', 'off');
+    const all = kind.value === 'html' ? { stream: stream.value, ...wanted } : { src, stream: stream.value, ...wanted };
+    const attributes = Object.entries(all).map(([name, value]) => (value === '' ? name : `${name}="${value}"`)).join(' ');
+    code.textContent = KINDS[kind.value](attributes, { origin, stream: stream.value, query: `${query}` && `?${query}` });
+    picture.replaceChildren(player(stream.value, wanted));
+  };
+  poll('/api/v1/streams', ({ streams = [] }) => {
+    serverAnswers(true);
+    const names = streams.map(({ name }) => name);
+    if (names.join() === [...stream.options].map(option => option.value).join()) return;
+    const before = stream.value;
+    stream.replaceChildren(...names.map(value => h('option', { value }, value)));
+    if (names.includes(before)) stream.value = before;
+    show();
+  }, () => serverAnswers(false));
 }
 
 const [, page, encoded] = location.pathname.match(/^\/(watch|embed)\/([^/]+)\/?$/) ?? [];
@@ -292,4 +364,5 @@ let name = encoded;
 try { name = encoded && decodeURIComponent(encoded); } catch { /* a stray %: shown as it is */ }
 if (page === 'watch') watch(name);
 else if (page === 'embed') embed(name);
+else if (/^\/embed\/?$/.test(location.pathname)) embedding();
 else wall();

@@ -5,6 +5,7 @@
   const url = file => new URL('sightline-player/' + file, at).href;
   for (const [rel, file, as] of [
     ['modulepreload', 'element.js'],
+    ['modulepreload', 'index.js'],
     ['modulepreload', 'sightline-player.js'],
     ['preload', 'sightline-player_bg.wasm', 'fetch'],
   ]) {

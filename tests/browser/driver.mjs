@@ -7,6 +7,7 @@
 //   {id, cmd: 'evaluate', page, js}                     -> the expression's value; a promise is waited for
 //   {id, cmd: 'go', page, url} / {id, cmd: 'reload', page} / {id, cmd: 'front', page}
 //   {id, cmd: 'click', page, x, y}                      -> counts as a gesture of the user
+//   {id, cmd: 'press', page, key}                       -> a key, by its name in events (`m`, `ArrowUp`)
 //   {id, cmd: 'screenshot', page, path}
 //   {id, cmd: 'errors', page}                           -> what the page complained of on its console, or threw
 //   {id, cmd: 'profile', page, ms}                      -> where its main thread was for so long, in Chromium (see below)
@@ -71,6 +72,7 @@ const commands = {
   reload: async ({ page: n }) => { await page(n).tab.reload(NAVIGATION); },
   front: async ({ page: n }) => { await page(n).tab.bringToFront(); },
   click: async ({ page: n, x, y }) => { await page(n).tab.mouse.click(x, y); },
+  press: async ({ page: n, key }) => { await page(n).tab.keyboard.press(key); },
   screenshot: async ({ page: n, path }) => { await page(n).tab.screenshot({ path }); },
   errors: async ({ page: n }) => page(n).tab.complaints?.() ?? page(n).errors,
   // Each function's own time in ms, with its script's address and who called it: what is the browser's own has no address.

@@ -20,6 +20,9 @@ const COMPLAINTS = `window.__complaints = [];
     addEventListener('error', event => __complaints.push(event.message));
     addEventListener('unhandledrejection', event => __complaints.push(String(event.reason))); }`;
 
+/** Keys that write nothing, by their numbers in WebDriver. */
+const KEYS = { Tab: '\ue004', ArrowUp: '\ue013', ArrowDown: '\ue015', Escape: '\ue00c', Enter: '\ue007' };
+
 async function until(what, look) {
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await pause(10)) {
     const found = await look().catch(() => null);
@@ -117,6 +120,8 @@ export async function launch() {
       }),
       mouse: { click: (x, y) => inWindow(handle, () => ask('POST', `${session}/actions`, { actions: [{ type: 'pointer', id: 'mouse', actions: [
         { type: 'pointerMove', x, y, duration: 0 }, { type: 'pointerDown', button: 0 }, { type: 'pointerUp', button: 0 }] }] })) },
+      keyboard: { press: key => inWindow(handle, () => ask('POST', `${session}/actions`, { actions: [{ type: 'key', id: 'keys', actions: [
+        { type: 'keyDown', value: KEYS[key] ?? key }, { type: 'keyUp', value: KEYS[key] ?? key }] }] })) },
       complaints: () => inWindow(handle, () => run('return window.__complaints ?? []')),
       screenshot: ({ path }) => inWindow(handle, async () =>
         writeFile(path, Buffer.from(await ask('GET', `${session}/screenshot`), 'base64'))),

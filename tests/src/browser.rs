@@ -308,6 +308,11 @@ impl Page<'_> {
         self.command("click", json!({ "x": x, "y": y })).map(drop)
     }
 
+    /// Presses a key, by its name in events: `m`, `ArrowUp`.
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.command("press", json!({ "key": key })).map(drop)
+    }
+
     /// Where its main thread is, for so long. Chromium only.
     pub fn profile(&self, time: Duration) -> Result<Profile> {
         Ok(serde_json::from_value(self.command("profile", json!({ "ms": time.as_millis() as u64 }))?)?)

@@ -24,7 +24,7 @@ pub mod judge;
 pub mod link;
 pub mod lossy;
 pub mod meddler;
-
+pub mod package;
 pub mod peer;
 pub mod process;
 pub mod proxy;

@@ -42,6 +42,20 @@ mod webkit {
     }
 
     #[test]
+    fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload() -> Result<()> {
+        with(
+            &BROWSER,
+            Engine::WebKit,
+            super::a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
+        )
+    }
+
+    #[test]
+    fn the_wall_shows_every_stream_with_its_state() -> Result<()> {
+        with(&BROWSER, Engine::WebKit, super::the_wall_shows_every_stream_with_its_state)
+    }
+
+    #[test]
     fn a_managed_media_source_plays_where_there_is_no_other() -> Result<()> {
         with(&BROWSER, Engine::WebKit, super::a_managed_media_source_plays_where_there_is_no_other)
     }
@@ -175,7 +189,7 @@ fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload(browser: &B
 
     camera.kill()?;
     wait_for_element(&page, "offline")?;
-    page.wait_for("words for it", "__glass.text().includes('Offline since')")?;
+    page.wait_for("words for it", "__glass.text().includes('has been offline since')")?;
     // The control: what reads the pictures notices that there are none.
     page.wait_for("no picture for a second", "__glass.summary()[0].since_last > 1000")?;
     page.screenshot(&name(browser, "offline"))?;
@@ -184,7 +198,7 @@ fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload(browser: &B
     wait_for_element(&page, "live")?;
     assert_live(&page)?;
     assert_eq!(page.evaluate("window.sameDocument")?, true, "the page was loaded again");
-    page.wait_for("no word of it any more", "!__glass.text().includes('Offline since')")
+    page.wait_for("no word of it any more", "!__glass.text().includes('has been offline since')")
 }
 
 fn a_restarted_proxy_is_found_again_without_a_reload(browser: &Browser) -> Result<()> {

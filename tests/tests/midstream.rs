@@ -26,6 +26,17 @@ in_both_browsers![
     sound_comes_late_by_rtmp,
 ];
 
+/// The third engine, Safari's.
+mod webkit {
+    use anyhow::Result;
+    use sightline_tests::browser::{Browser, Engine};
+
+    #[test]
+    fn another_codec_comes_with_a_new_session() -> Result<()> {
+        super::another_codec_comes_with_a_new_session(&Browser::launch(Engine::WebKit)?)
+    }
+}
+
 /// The longest time from the last picture before a change to the first one behind it.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -175,7 +186,7 @@ fn another_codec_comes_with_a_new_session(browser: &Browser) -> Result<()> {
     let camera = RtspCamera::start(Script::new(&before()).close(CHANGE).then_shows(&h265()))?;
     let proxy = on_demand(&camera)?;
     let watched = watch(browser, &proxy)?;
-    if browser.engine() == Engine::Firefox {
+    if browser.engine() != Engine::Chromium {
         return watched.assert_goes_on((640, 360));
     }
     // Debian's Chromium has no decoder for it.

@@ -17,6 +17,19 @@ in_both_browsers![
     a_page_has_one_connection_and_asks_for_what_is_in_view,
 ];
 
+/// The third engine, Safari's.
+mod webkit {
+    use anyhow::Result;
+    use sightline_tests::browser::{Browser, Engine};
+
+    #[test]
+    fn a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again() -> Result<()> {
+        super::a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again(&Browser::launch(
+            Engine::WebKit,
+        )?)
+    }
+}
+
 /// Plays a trick on the next append, and keeps the MediaSource for tricks on it.
 const TRICKS: &str = "(() => { \
     const { appendBuffer } = SourceBuffer.prototype, { addSourceBuffer } = MediaSource.prototype; \
@@ -101,8 +114,8 @@ fn a_camera_that_freezes_is_told_of_and_its_picture_returns(browser: &Browser) -
 /// Says that the page is hidden, or that it is not, as a browser does.
 fn hide(hidden: bool) -> String {
     format!(
-        "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
-         document.dispatchEvent(new Event('visibilitychange'))"
+        "(Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}), \
+         document.dispatchEvent(new Event('visibilitychange')))"
     )
 }
 

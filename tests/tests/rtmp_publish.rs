@@ -77,7 +77,7 @@ fn an_encoder_that_comes_back_is_shown_again_without_a_reload(browser: &Browser)
 
     encoder.kill()?;
     wait_for_element(&page, "offline")?;
-    page.wait_for("words for it", "__glass.text().includes('Offline since')")?;
+    page.wait_for("words for it", "__glass.text().includes('has been offline since')")?;
     let _again = Encoder::gstreamer(&url, &Options::default())?;
     wait_for_element(&page, "live")?;
     assert_live(&page)?;

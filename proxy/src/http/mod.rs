@@ -78,6 +78,7 @@ impl Server {
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))
             .route("/", get(assets::page))
+            .route("/embed", get(assets::page))
             .route("/watch/{name}", get(assets::stream_page))
             .route("/embed/{name}", get(assets::stream_page))
             .fallback_service(get(assets::asset))
