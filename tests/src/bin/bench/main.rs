@@ -17,6 +17,7 @@ mod fanout;
 mod fanout_load;
 mod join;
 mod latency;
+mod link;
 mod lipsync;
 mod mux;
 mod player_cpu;
@@ -59,7 +60,7 @@ impl Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 19] = [
+const ALL: [(&str, Bench); 20] = [
     ("size", size::run),
     ("transit", transit::run),
     ("mux", mux::run),
@@ -78,6 +79,7 @@ const ALL: [(&str, Bench); 19] = [
     ("rtmp-latency", rtmp_latency::run),
     ("rtmp-cpu", rtmp_cpu::run),
     ("rtmp-many", rtmp_many::run),
+    ("link", link::run),
     ("endurance", endurance::run),
 ];
 
