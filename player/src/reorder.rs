@@ -56,10 +56,8 @@ impl Durations {
         let at = header.payload_offset.checked_sub(DURATION_BEFORE_FRAME)?;
         let newest = self.newest.get_mut(usize::from(header.track))?;
         let (epoch, before_ticks, before_apart_ticks) = *newest;
-        let apart_ticks = match header.epoch == epoch {
-            true => header.decode_time_ticks.saturating_sub(before_ticks),
-            false => 0,
-        };
+        let before_ticks = if header.epoch == epoch { before_ticks } else { header.decode_time_ticks };
+        let apart_ticks = header.decode_time_ticks.saturating_sub(before_ticks);
         *newest = (header.epoch, header.decode_time_ticks, apart_ticks);
         // One pause is no rate. Firefox drops a picture that reaches far over the next ones, and decodes those without it.
         let apart_ticks = apart_ticks.min(before_apart_ticks);
