@@ -13,7 +13,7 @@ WANTED=(
   pulseaudio pulseaudio-utils                                    # a sound card for `make bench`; each run has one of its own
   iproute2                                                       # a bad network of our own
   fonts-dejavu-core
-  binaryen                                                       # .ci/shrink.sh: a smaller player
+  binaryen esbuild                                               # .ci/shrink.sh: a smaller player
 )
 
 missing=()
