@@ -207,7 +207,11 @@ export class Player extends EventTarget {
     // How things are counts, not what happened: `pause(); play()` in a row would answer each other for ever.
     on(video, 'play', () => video.paused || this.play());
     // At the end of a MediaSource that was ended, nobody asked for it.
-    on(video, 'pause', () => video.paused && !video.ended && this.pause());
+    on(video, 'pause', () => {
+      if (video.paused) video.ended || this.pause();
+      // WebKit, shortly after a jump, moves on by itself.
+      else if (this.#wish === false) video.pause();
+    });
     on(video, 'volumechange', () => {
       this.#session?.setMuted(video.muted);
       this.#tellRoute();

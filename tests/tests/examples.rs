@@ -104,6 +104,7 @@ fn plain_html_under_a_strict_policy() -> Result<()> {
 }
 
 #[test]
+#[ignore = "wants 38 MB from npm's registry: make examples"]
 fn webpack() -> Result<()> {
     bundled("webpack")
 }
