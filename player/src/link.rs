@@ -565,6 +565,7 @@ impl Link {
                 }
             }
             ServerMessage::Unsubscribed { stream, .. } => drop(self.answered(stream)),
+            ServerMessage::Switched { .. } => {} // the tracks that follow say all there is to do
             ServerMessage::Error { code, stream: Some(stream), .. } => {
                 let index = match code {
                     // The answer to what was asked for last.

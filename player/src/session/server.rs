@@ -35,6 +35,7 @@ impl<P: Clone> Session<P> {
             // These are the link's.
             ServerMessage::Welcome { .. }
             | ServerMessage::Pong { .. }
+            | ServerMessage::Switched { .. }
             | ServerMessage::Unsubscribed { .. } => {}
         }
     }

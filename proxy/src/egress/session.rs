@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use super::{
+    climb::Climb,
     crowd::Seat,
     socket::{self, Link, Socket},
     ws::{Service, Viewer},
 };
 use crate::{
-    hub::{self, Admitted, Cursor, Epoch, Fault, Item, State, unix_time_us},
+    hub::{self, Admitted, Cursor, Epoch, Fault, Item, State, Stream, unix_time_us},
     media::{Media, Track},
     metrics::Limit,
 };
@@ -85,8 +86,10 @@ struct Subscription {
     tracks: u32,
     /// The newest fragment there was at the start of the epoch: up to it, all is history.
     history_until: Option<u32>,
-    _seat: Seat<Viewer>,
+    seat: Seat<Viewer>,
     _admitted: Admitted,
+    /// Where the stream comes in several qualities.
+    climb: Option<Box<Climb>>,
 }
 
 impl Subscription {
@@ -149,9 +152,12 @@ impl Session {
     }
 
     /// The stream of this number may have something.
-    pub(super) fn mark(&mut self, number: u32) {
+    pub(super) fn mark(&mut self, id: u32) {
         for subscription in &mut self.subscriptions {
-            subscription.news |= subscription.cursor.stream().number == number;
+            subscription.news |= subscription.cursor.stream().id == id;
+            if let Some(climb) = subscription.climb.as_deref_mut().filter(|climb| climb.awaits(id)) {
+                (subscription.news, climb.look) = (true, true);
+            }
         }
     }
 
@@ -201,6 +207,9 @@ impl Session {
             }
             self.turn = (self.turn + 1) % self.subscriptions.len();
             let i = self.turn;
+            if self.subscriptions[i].climb.is_some() {
+                self.climb(i);
+            }
             let subscription = &mut self.subscriptions[i];
             let item = if subscription.news { subscription.cursor.next() } else { None };
             let Some(item) = item else {
@@ -213,6 +222,9 @@ impl Session {
                 Item::Fragment(fragment) => {
                     let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
                     let live = subscription.is_live(fragment.header.sequence);
+                    if let Some(climb) = &mut subscription.climb {
+                        climb.look |= fragment.header.key_frame;
+                    }
                     if wanted {
                         if live {
                             self.batch.1.get_or_insert(fragment.received);
@@ -223,6 +235,9 @@ impl Session {
                 }
                 Item::State(state, since_time_us, fault) => {
                     let number = subscription.cursor.stream().number;
+                    if let (Some(climb), State::Offline) = (&mut subscription.climb, state) {
+                        climb.do_without(std::time::Instant::now());
+                    }
                     self.say(&state_message(number, state, since_time_us, fault));
                 }
                 Item::Epoch(epoch, catch_up_sequence) => match self.epoch(i, &epoch, catch_up_sequence) {
@@ -236,6 +251,32 @@ impl Session {
             }
         }
         false
+    }
+
+    /// Goes on with another quality, where it is time to.
+    fn climb(&mut self, i: usize) {
+        let subscription = &mut self.subscriptions[i];
+        let Some(climb) = &mut subscription.climb else { return };
+        let troubled = subscription.cursor.take_trouble();
+        if !(subscription.news && (climb.look || troubled)) {
+            return;
+        }
+        let (crowds, now) = (&self.service.crowds, std::time::Instant::now());
+        let Some((cursor, seat)) = climb.step(&subscription.seat, crowds, troubled, now) else { return };
+        let frames = subscription.cursor.leave_out();
+        (subscription.cursor, subscription.seat, subscription.history_until) = (cursor, seat, None);
+        let stream = subscription.cursor.stream().clone();
+        self.switched(&stream);
+        if frames > 0 {
+            self.say(&ServerMessage::Dropped { number: stream.number, frames });
+        }
+    }
+
+    fn switched(&mut self, stream: &Stream) {
+        if let Some(quality) = &stream.quality {
+            let (number, quality) = (stream.number, quality.to_string());
+            self.say(&ServerMessage::Switched { number, quality });
+        }
     }
 
     /// Announces an epoch; returns its bytes, or nothing when the viewer can decode none of its video, of which it is told.
@@ -322,9 +363,18 @@ impl Session {
                 }
                 self.codecs = Some(codecs);
             }
-            ClientMessage::Subscribe { stream, audio, .. } => self.subscribe(viewer, stream, audio),
-            // Every stream has one size yet.
-            ClientMessage::Quality { .. } => {}
+            ClientMessage::Subscribe { stream, audio, max_height } => {
+                self.subscribe(viewer, stream, audio, max_height);
+            }
+            ClientMessage::Quality { stream, max_height } => {
+                let named = |s: &&mut Subscription| s.cursor.stream().name.as_str() == stream;
+                if let Some(subscription) = self.subscriptions.iter_mut().find(named)
+                    && let Some(climb) = &mut subscription.climb
+                {
+                    climb.show(max_height);
+                    subscription.news = true;
+                }
+            }
             ClientMessage::Unsubscribe { stream } => {
                 self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
                 match self.service.hub.get(&stream).map(|stream| stream.number) {
@@ -340,7 +390,13 @@ impl Session {
     }
 
     /// Subscribes, or begins anew where there is a subscription already.
-    pub(super) fn subscribe(&mut self, viewer: &Arc<Viewer>, name: String, audio: bool) {
+    pub(super) fn subscribe(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        name: String,
+        audio: bool,
+        max_height: Option<u32>,
+    ) {
         self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != name);
         let Some(stream) = self.service.hub.get(&name).cloned() else {
             return self.unknown(&name);
@@ -354,8 +410,16 @@ impl Session {
             return self.refuse(name, message, true, Limit::STREAM_VIEWERS);
         };
         self.say(&ServerMessage::Subscribed { stream: name, number: stream.number });
+        let (climb, stream) = if stream.has_qualities() {
+            let (climb, stream) = Climb::new(&stream, max_height, std::time::Instant::now());
+            (Some(Box::new(climb)), stream)
+        } else {
+            (None, stream)
+        };
+        self.switched(&stream);
         self.subscriptions.push(Subscription {
-            _seat: self.service.crowds.join(&stream, viewer),
+            climb,
+            seat: self.service.crowds.join(&stream, viewer),
             cursor: Cursor::new(stream),
             news: true,
             audio,

@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use super::Server;
 use crate::{
-    hub::{self, State as StreamState},
+    hub::{self, State as StreamState, Stream},
     metrics as names,
 };
 
@@ -86,7 +86,12 @@ struct Streams(std::sync::Arc<hub::Hub>);
 
 impl Collector for Streams {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let all: Vec<_> = self.0.iter().map(|stream| (stream.name.to_string(), stream.status())).collect();
+        let all: Vec<_> = self
+            .0
+            .iter()
+            .flat_map(Stream::qualities)
+            .map(|stream| (stream.label(), stream.status()))
+            .collect();
         let mut counter = |name, help, value: fn(&hub::Counts) -> u64| -> std::fmt::Result {
             let metric_type = ConstCounter::new(0u64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, metric_type)?;

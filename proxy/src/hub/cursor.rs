@@ -14,6 +14,12 @@ use super::{
 };
 use crate::media::Track;
 
+/// A viewer that falls so far behind has a link too slow, in microseconds: it does not have to leave anything out yet.
+const TROUBLE_US: i64 = 1_000_000;
+
+/// A key frame so old is as good as new, in microseconds.
+const FRESH_US: i64 = 300_000;
+
 /// What comes next for a viewer.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -29,6 +35,7 @@ pub enum Item {
 
 /// A viewer of one stream. Dropping it ends the watching.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not states of one thing")]
 pub struct Cursor {
     stream: Arc<Stream>,
     version: Option<u64>,
@@ -37,6 +44,12 @@ pub struct Cursor {
     /// Whether the epoch has video.
     video: bool,
     lag: Lag,
+    /// Whether the live edge was reached since the epoch began.
+    caught_up: bool,
+    /// Whether it was too slow for what came since that was last asked.
+    troubled: bool,
+    /// From this position on a key frame is new: what was there before is not wanted.
+    fresh_from: Option<u64>,
     /// Whether nothing can be decoded before the next key frame.
     awaiting_key_frame: bool,
     leading: Leading,
@@ -55,10 +68,47 @@ impl Cursor {
             position: 0,
             video: true,
             lag: Lag::default(),
+            caught_up: false,
+            troubled: false,
+            fresh_from: None,
             awaiting_key_frame: true,
             leading: Leading::default(),
             video_number: None,
         }
+    }
+
+    /// The same for a viewer who has another quality of the stream: it begins at a key frame that is new, without history.
+    /// Nothing may be taken before [`Cursor::is_ready`].
+    pub fn fresh(stream: Arc<Stream>) -> Self {
+        let end = stream.lock().ring.end();
+        let mut cursor = Self::new(stream);
+        cursor.fresh_from = Some(end);
+        cursor
+    }
+
+    /// Whether there is a key frame for a fresh one to begin at.
+    pub fn is_ready(&self) -> bool {
+        let shared = self.stream.lock();
+        let Some(epoch) = &shared.epoch else { return false };
+        let (Some(from), ring) = (self.fresh_from, &shared.ring) else { return true };
+        match ring.newest_key() {
+            Some(key) => key >= from || ring.place(key).is_some_and(|place| place.lag_us <= FRESH_US),
+            None => !epoch.tracks.iter().any(Track::is_video),
+        }
+    }
+
+    /// Whether it was too slow for the stream since that was last asked: it had to leave something out, or is about to.
+    pub fn take_trouble(&mut self) -> bool {
+        std::mem::take(&mut self.troubled)
+    }
+
+    /// How many frames of video there are that were not taken. They are counted as left out.
+    pub fn leave_out(&mut self) -> u32 {
+        let mut shared = self.stream.lock();
+        let Some(next) = self.video_number.take() else { return 0 };
+        let missed = shared.counts.frames.saturating_sub(next);
+        shared.counts.frames_dropped += missed;
+        u32::try_from(missed).unwrap_or(u32::MAX)
     }
 
     /// The stream being watched.
@@ -71,14 +121,19 @@ impl Cursor {
         let newest = ring.end().saturating_sub(1);
         if self.position >= newest {
             self.lag.clear();
+            self.caught_up = true;
             return None;
         }
         let key = if self.video { ring.newest_key() } else { Some(newest) };
         let Some(place) = ring.place(self.position) else {
             // It was let go: the viewer was slower than the ring is long.
+            self.troubled = true;
             return Some(key.unwrap_or_else(|| ring.end()));
         };
-        match self.lag.judge(&Place { newer_key: place.newer_key || !self.video, ..place }) {
+        self.troubled |= self.caught_up && place.lag_us > TROUBLE_US;
+        let verdict = self.lag.judge(&Place { newer_key: place.newer_key || !self.video, ..place });
+        self.troubled |= verdict != Verdict::GoOn;
+        match verdict {
             Verdict::GoOn => None,
             Verdict::Jump => key,
             Verdict::Wait => Some(ring.end()),
@@ -103,12 +158,14 @@ impl Iterator for Cursor {
         if self.epoch != Some(epoch.number) {
             self.epoch = Some(epoch.number);
             self.lag.clear();
+            self.caught_up = false;
             self.video_number = None;
             self.video = epoch.tracks.iter().any(Track::is_video);
             self.awaiting_key_frame = self.video;
             // Without a key frame (a group of pictures past the ring's limits) it begins at the next one.
             self.position = ring.newest_key().unwrap_or_else(|| ring.end());
             let catch_up = ring.newest_key().and(ring.newest()).map(|newest| newest.header.sequence);
+            let catch_up = if self.fresh_from.take().is_some() { None } else { catch_up };
             return Some(Item::Epoch(epoch.clone(), catch_up));
         }
         if let Some(to) = self.jump(ring) {

@@ -19,13 +19,14 @@ use tokio::sync::{Notify, watch};
 use super::{
     Spec,
     fragment::Fragment,
+    group::Group,
     meter::Meter,
     ring::{Limits, Memory, Ring},
     status::{Counts, Fault, Origin, State, Status, Warning},
 };
 use crate::{
     config::StreamName,
-    media::{Frame, Track, time},
+    media::{Frame, Media, Track, time},
     mux::{fragment, init, timeline::Timeline},
 };
 
@@ -35,9 +36,13 @@ const MAX_FRAME_LEN: usize = 8 << 20;
 /// One camera's stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// Its name.
+    /// Its name, which its qualities share.
     pub name: StreamName,
-    /// Stands for it on the wire.
+    /// Which quality it is, where there are several.
+    pub quality: Option<StreamName>,
+    /// Stands for it here; no other stream or quality has it.
+    pub id: u32,
+    /// Stands for it on the wire, and for all its qualities.
     pub number: u32,
     /// Whether it is only fetched while somebody watches.
     pub on_demand: bool,
@@ -45,7 +50,22 @@ pub struct Stream {
     viewers: watch::Sender<usize>,
     max_viewers: Option<u32>,
     admitted: AtomicU32,
-    origin: Instant,
+    group: Arc<Group>,
+    /// The other qualities, best first, where this is the best one.
+    lower: Vec<Arc<Self>>,
+    /// In pixels, of the last epoch that had video; 0 before.
+    height: AtomicU32,
+}
+
+/// A stream's place among others.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) id: u32,
+    pub(super) number: u32,
+    pub(super) quality: Option<StreamName>,
+    pub(super) lower: Vec<Arc<Stream>>,
+    pub(super) group: Arc<Group>,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// What is guarded by the stream's lock.
@@ -59,8 +79,6 @@ pub(super) struct Shared {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) ring: Ring,
     pub(super) wakers: Vec<Arc<Notify>>,
-    last_epoch: u32,
-    sequence: u32,
     timelines: Vec<Timeline>,
     end_us: i64,
     awaiting_key_frame: bool,
@@ -109,10 +127,13 @@ impl Leading {
 }
 
 impl Stream {
-    pub(super) fn new(spec: Spec, number: u32, memory: Arc<Memory>) -> Arc<Self> {
-        let Spec { name, on_demand, max_viewers } = spec;
+    pub(super) fn new(spec: Spec, place: Place) -> Arc<Self> {
+        let Spec { name, on_demand, max_viewers, .. } = spec;
+        let Place { id, number, quality, lower, group, memory } = place;
         Arc::new(Self {
             name,
+            quality,
+            id,
             number,
             on_demand,
             shared: Mutex::new(Shared {
@@ -123,8 +144,6 @@ impl Stream {
                 epoch: None,
                 ring: Ring::new(Limits::default(), memory),
                 wakers: Vec::new(),
-                last_epoch: 0,
-                sequence: 0,
                 timelines: Vec::new(),
                 end_us: 0,
                 awaiting_key_frame: true,
@@ -140,7 +159,9 @@ impl Stream {
             viewers: watch::Sender::new(0),
             max_viewers,
             admitted: AtomicU32::new(0),
-            origin: Instant::now(),
+            group,
+            lower,
+            height: AtomicU32::new(0),
         })
     }
 
@@ -152,6 +173,34 @@ impl Stream {
     /// How many watch, to wait for.
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.viewers.subscribe()
+    }
+
+    /// All its qualities, best first; itself where there is one.
+    pub fn qualities(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(&self.lower)
+    }
+
+    /// Whether it gives pictures.
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
+    /// Whether there are several qualities of it.
+    pub fn has_qualities(&self) -> bool {
+        !self.lower.is_empty()
+    }
+
+    /// How high its pictures are, or were last, in pixels.
+    pub fn height(&self) -> Option<u32> {
+        Some(self.height.load(Ordering::Relaxed)).filter(|height| *height > 0)
+    }
+
+    /// Its name where each quality needs one: `gate`, and `gate@sub` for another quality than the best.
+    pub fn label(&self) -> String {
+        match &self.quality {
+            Some(quality) if self.lower.is_empty() => format!("{}@{quality}", self.name),
+            _ => self.name.to_string(),
+        }
     }
 
     /// Lets one more watch, if there is room.
@@ -200,7 +249,7 @@ impl Stream {
 
     /// All there is to tell.
     pub fn status(&self) -> Status {
-        let now_us = self.elapsed_us(Instant::now());
+        let now_us = self.group.elapsed_us(Instant::now());
         let mut shared = self.lock();
         Status {
             state: shared.state,
@@ -217,10 +266,6 @@ impl Stream {
             warnings: shared.warnings.clone(),
             counts: shared.counts,
         }
-    }
-
-    fn elapsed_us(&self, at: Instant) -> i64 {
-        i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX)
     }
 }
 
@@ -283,7 +328,8 @@ pub struct Publisher {
 impl Publisher {
     /// Opens an epoch with these tracks.
     pub fn tracks(&self, tracks: Vec<Track>, now: Instant) -> Result<(), mp4_atom::Error> {
-        let now_us = self.stream.elapsed_us(now);
+        let group = &self.stream.group;
+        let now_us = group.stands_at_us(group.elapsed_us(now));
         let mut shared = self.stream.lock();
         if shared.session != self.session {
             return Ok(());
@@ -291,7 +337,7 @@ impl Publisher {
         if shared.epoch.as_ref().is_some_and(|epoch| epoch.tracks == tracks) {
             return Ok(()); // said again, as some cameras do with each key frame
         }
-        let number = shared.last_epoch + 1;
+        let number = group.next_epoch();
         let mut inits = Vec::with_capacity(tracks.len());
         for (index, track) in tracks.iter().enumerate() {
             let header = Header::init(self.stream.number, number, index as u8).encode();
@@ -310,7 +356,13 @@ impl Publisher {
         let timelines = timelines.collect();
         shared.end_epoch();
         shared.timelines = timelines;
-        shared.last_epoch = number;
+        let height = tracks.iter().find_map(|track| match track.media {
+            Media::Video { height, .. } => Some(height),
+            Media::Audio { .. } => None,
+        });
+        if let Some(height) = height {
+            self.stream.height.store(height, Ordering::Relaxed);
+        }
         shared.epoch = Some(Arc::new(Epoch { number, tracks, inits }));
         shared.awaiting_key_frame = true;
         Ok(())
@@ -319,7 +371,8 @@ impl Publisher {
     /// Passes a frame on, whose last packet came in at `received`. False if it was left out: after a loss, before the
     /// first key frame, or because it is too large.
     pub fn frame(&self, frame: Frame, received: Instant) -> bool {
-        let received_us = self.stream.elapsed_us(received);
+        let group = &self.stream.group;
+        let received_us = group.elapsed_us(received);
         let mut guard = self.stream.lock();
         let shared = &mut *guard;
         if shared.session != self.session {
@@ -352,20 +405,20 @@ impl Publisher {
             key_frame: frame.key_frame,
             number: self.stream.number,
             epoch: epoch.number,
-            sequence: shared.sequence,
+            sequence: group.next_sequence(),
             decode_time_ticks: place.decode_time_ticks,
             composition_offset_ticks: place.composition_offset_ticks,
             duration_ticks: place.duration_ticks,
             capture_time_us: frame.capture_time_us,
             payload_offset: fragment::OVERHEAD as u32,
         };
-        shared.sequence = shared.sequence.wrapping_add(1);
         shared.counts.bytes += len as u64;
         if video {
             shared.counts.frames += 1;
             shared.meter.frame(received_us, len as u32, frame.key_frame);
         }
         let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
+        group.passed(pts_us, received_us);
         let video_number = shared.counts.frames - u64::from(video);
         // The one allocation of a frame on its way through; its bytes stay where ingest put them.
         let fragment = Fragment::new(header, place.declared_duration_ticks, frame.data, pts_us, received);
