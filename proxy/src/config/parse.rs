@@ -345,7 +345,7 @@ impl Reader<'_> {
         let mut qualities = Vec::<Quality>::new();
         for table in tables {
             let span = table.span().or(entry.span.clone());
-            let Some(quality) = self.quality(table, &span) else { continue };
+            let Some(quality) = self.quality(table, span.as_ref()) else { continue };
             if qualities.iter().any(|other| other.name == quality.name) {
                 self.mistake(span, format_args!("a quality called {} is there already", quality.name));
             }
@@ -361,7 +361,7 @@ impl Reader<'_> {
         Some(qualities)
     }
 
-    fn quality(&mut self, table: &dyn TableLike, span: &Option<Range<usize>>) -> Option<Quality> {
+    fn quality(&mut self, table: &dyn TableLike, span: Option<&Range<usize>>) -> Option<Quality> {
         let (mut name, mut source, mut trust) = (None, None, None);
         let (mut transport, mut transport_span) = (None, None);
         for entry in entries(table) {
@@ -382,7 +382,7 @@ impl Reader<'_> {
         }
         for key in ["name", "source"] {
             if !table.contains_key(key) {
-                self.mistake(span.clone(), format_args!("a quality has no `{key}`"));
+                self.mistake(span.cloned(), format_args!("a quality has no `{key}`"));
             }
         }
         let (name, source) = (name?, source?);
