@@ -43,9 +43,9 @@ pub(super) const PUBLISH: [&str; 2] = ["key", "second_publisher"];
 
 /// What a time-out may be: below, a camera on a slow link never connects; above, a dead one is noticed by nobody.
 const TIMEOUT_MS: RangeInclusive<i64> = 100..=120_000;
-/// What a number of viewers may be.
 /// How many qualities a stream may have.
 const QUALITIES: RangeInclusive<usize> = 2..=4;
+/// What a number of viewers may be.
 const VIEWERS: RangeInclusive<i64> = 1..=1_000_000;
 /// What memory may be, in MiB.
 const MEMORY_MIB: RangeInclusive<i64> = 16..=1_048_576;

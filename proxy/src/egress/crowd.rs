@@ -41,13 +41,6 @@ impl<M> Default for Crowds<M> {
     }
 }
 
-impl<M: Member> Seat<M> {
-    /// A place for the same viewer among those of another stream; none where it has left.
-    pub(super) fn beside(&self, crowds: &Arc<Crowds<M>>, stream: &Arc<Stream>) -> Option<Self> {
-        Some(crowds.join(stream, &self.member.upgrade()?))
-    }
-}
-
 /// Some viewers of one stream.
 #[derive(Debug)]
 struct Crowd<M> {
@@ -61,6 +54,13 @@ struct Crowd<M> {
 pub(super) struct Seat<M> {
     crowd: Arc<Crowd<M>>,
     member: Weak<M>,
+}
+
+impl<M: Member> Seat<M> {
+    /// A place for the same viewer among those of another stream; none where it has left.
+    pub(super) fn beside(&self, crowds: &Arc<Crowds<M>>, stream: &Arc<Stream>) -> Option<Self> {
+        Some(crowds.join(stream, &self.member.upgrade()?))
+    }
 }
 
 impl<M> Drop for Seat<M> {

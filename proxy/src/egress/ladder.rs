@@ -20,8 +20,12 @@ const TRIED: Duration = Duration::from_mins(1);
 /// After a change the socket still holds what came before: a lag says nothing about what follows.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// How long a quality that gives no pictures is not asked for.
-const WITHOUT: Duration = Duration::from_secs(10);
+/// How long a quality that gave no pictures is not asked for: the first time, and at most. Each time that follows within as
+/// long again as the one before, it is twice that.
+const WITHOUT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(1));
+
+/// How long one is not asked for that the viewer cannot decode: its camera may be set to another coding some day.
+const UNDECODABLE: Duration = Duration::from_mins(10);
 
 /// What the best quality's height is taken for until it is known, in pixels; others are taken for half of the one before.
 const HEIGHT: u32 = 1_080;
@@ -39,8 +43,8 @@ pub(super) struct Ladder {
     /// When a better quality was last allowed.
     raised: Option<Instant>,
     changed: Option<Instant>,
-    /// Until when which quality is done without.
-    without: Vec<Option<Instant>>,
+    /// Until when which quality is done without, and for how long that was.
+    without: Vec<Option<(Instant, Duration)>>,
 }
 
 impl Ladder {
@@ -81,8 +85,26 @@ impl Ladder {
 
     /// This quality gives no pictures.
     pub(super) fn do_without(&mut self, quality: usize, now: Instant) {
-        if let Some(until) = self.without.get_mut(quality) {
-            *until = Some(now + WITHOUT);
+        let Some(without) = self.without.get_mut(quality) else { return };
+        let pause = match *without {
+            Some((until, _)) if now < until => return,
+            Some((until, pause)) if now < until + pause => (pause * 2).min(WITHOUT.1),
+            _ => WITHOUT.0,
+        };
+        *without = Some((now + pause, pause));
+    }
+
+    /// It gives pictures again.
+    pub(super) fn is_back(&mut self, quality: usize, now: Instant) {
+        if let Some(Some((until, _))) = self.without.get_mut(quality) {
+            *until = now.min(*until);
+        }
+    }
+
+    /// The viewer cannot decode this quality.
+    pub(super) fn give_up(&mut self, quality: usize, now: Instant) {
+        if let Some(without) = self.without.get_mut(quality) {
+            *without = Some((now + UNDECODABLE, WITHOUT.0));
         }
     }
 
@@ -98,7 +120,7 @@ impl Ladder {
             self.calm = CALM;
         }
         let wanted = self.wanted(heights).max(self.best);
-        let is_there = |quality: &usize| self.without[*quality].is_none_or(|until| now >= until);
+        let is_there = |quality: &usize| self.without[*quality].is_none_or(|(until, _)| now >= until);
         // A worse one rather than one that the socket does not take.
         let lower = (wanted..self.without.len()).find(is_there);
         lower.or_else(|| (0..wanted).rev().find(is_there)).unwrap_or(wanted)
@@ -181,12 +203,34 @@ mod tests {
         ladder.do_without(1, now);
         ladder.do_without(2, now);
         assert_eq!(ladder.choose(heights, now), 0, "there is none: what is wanted");
-        let later = now + seconds(9.9);
+        let later = now + seconds(10.0);
+        assert_eq!(ladder.choose(heights, later), 0);
         ladder.do_without(2, later);
         ladder.do_without(1, later);
-        assert_eq!(ladder.choose(heights, now + seconds(10.0)), 0);
         ladder.trouble(0, later);
-        assert_eq!(ladder.choose(heights, now + seconds(10.0)), 0, "a better one rather than none");
+        assert_eq!(ladder.choose(heights, later), 0, "a better one rather than none");
+        // What the socket takes asks for the second one: where it is not there, neither is the third.
+        let chosen =
+            |ladder: &Ladder, now| Ladder { best: 1, calm_since: now, ..ladder.clone() }.choose(heights, now);
+        assert_eq!(chosen(&ladder, later + seconds(19.9)), 0, "the second time in a row is twice as long");
+        assert_eq!(chosen(&ladder, later + seconds(20.0)), 1);
+        ladder.do_without(1, later + seconds(40.0));
+        ladder.do_without(1, later + seconds(45.0));
+        assert_eq!(chosen(&ladder, later + seconds(49.9)), 2, "so much later is none in a row");
+        assert_eq!(chosen(&ladder, later + seconds(50.0)), 1, "and what is known already is no news");
+        ladder.do_without(1, later + seconds(50.0));
+        ladder.is_back(1, later + seconds(51.0));
+        assert_eq!(chosen(&ladder, later + seconds(51.0)), 1);
+    }
+
+    #[test]
+    fn a_quality_that_cannot_be_decoded_is_not_tried_again_soon() {
+        let now = Instant::now();
+        let mut ladder = Ladder::new(2, Some(100), now);
+        assert_eq!(ladder.choose(HEIGHTS, now), 1);
+        ladder.give_up(1, now);
+        assert_eq!(ladder.choose(HEIGHTS, now + seconds(599.0)), 0);
+        assert_eq!(ladder.choose(HEIGHTS, now + seconds(600.0)), 1);
     }
 
     /// Plays a link of so many kb/s at each second, with qualities of 2,000 and 400 kb/s. Returns the quality at each second.

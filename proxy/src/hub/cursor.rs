@@ -3,7 +3,7 @@
 //! There is no queue for a viewer: it asks for what comes next when it can take it. One that lags too far goes on at a newer
 //! key frame (`lag` says when) and learns how much it missed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     fragment::Fragment,
@@ -17,8 +17,8 @@ use crate::media::Track;
 /// A viewer that falls so far behind has a link too slow, in microseconds: it does not have to leave anything out yet.
 const TROUBLE_US: i64 = 1_000_000;
 
-/// A key frame so old is as good as new, in microseconds.
-const FRESH_US: i64 = 300_000;
+/// What it is behind with has to be there for so long: what a camera holds up and then sends all at once is not its doing.
+const TROUBLE_WAIT: Duration = Duration::from_millis(500);
 
 /// What comes next for a viewer.
 #[derive(Clone, Debug)]
@@ -31,6 +31,26 @@ pub enum Item {
     Fragment(Arc<Fragment>),
     /// So many frames of video, or of sound where there is no video, were left out; decoding can go on with the next fragment.
     Dropped(u32),
+}
+
+/// Where a viewer who has another quality could begin.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The epoch.
+    pub epoch: Arc<Epoch>,
+    /// The newest key frame; none where the epoch has sound only.
+    pub key: Option<Key>,
+}
+
+/// A key frame to begin at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Names it.
+    pub position: u64,
+    /// Its presentation time, in microseconds.
+    pub pts_us: i64,
+    /// It came since the viewer waits.
+    pub is_new: bool,
 }
 
 /// A viewer of one stream. Dropping it ends the watching.
@@ -48,8 +68,10 @@ pub struct Cursor {
     caught_up: bool,
     /// Whether it was too slow for what came since that was last asked.
     troubled: bool,
-    /// From this position on a key frame is new: what was there before is not wanted.
-    fresh_from: Option<u64>,
+    /// It waits beside another quality, since the stream had come to this position.
+    waits_from: Option<u64>,
+    /// The newest presentation time of what was given out, in microseconds: of pictures, where there are some.
+    given_us: Option<i64>,
     /// Whether nothing can be decoded before the next key frame.
     awaiting_key_frame: bool,
     leading: Leading,
@@ -70,31 +92,38 @@ impl Cursor {
             lag: Lag::default(),
             caught_up: false,
             troubled: false,
-            fresh_from: None,
+            waits_from: None,
+            given_us: None,
             awaiting_key_frame: true,
             leading: Leading::default(),
             video_number: None,
         }
     }
 
-    /// The same for a viewer who has another quality of the stream: it begins at a key frame that is new, without history.
-    /// Nothing may be taken before [`Cursor::is_ready`].
-    pub fn fresh(stream: Arc<Stream>) -> Self {
+    /// The same for a viewer who has another quality of the stream, and waits for a place to begin at: [`Cursor::entry`].
+    pub fn waiting(stream: Arc<Stream>) -> Self {
         let end = stream.lock().ring.end();
         let mut cursor = Self::new(stream);
-        cursor.fresh_from = Some(end);
+        cursor.stream.begin_to_wait();
+        cursor.waits_from = Some(end);
         cursor
     }
 
-    /// Whether there is a key frame for a fresh one to begin at.
-    pub fn is_ready(&self) -> bool {
+    /// Where it could begin now, if there is something.
+    pub fn entry(&self) -> Option<Entry> {
         let shared = self.stream.lock();
-        let Some(epoch) = &shared.epoch else { return false };
-        let (Some(from), ring) = (self.fresh_from, &shared.ring) else { return true };
-        match ring.newest_key() {
-            Some(key) => key >= from || ring.place(key).is_some_and(|place| place.lag_us <= FRESH_US),
-            None => !epoch.tracks.iter().any(Track::is_video),
-        }
+        let (epoch, ring) = (shared.epoch.clone()?, &shared.ring);
+        let from = self.waits_from.unwrap_or_default();
+        let key = ring.newest_key().and_then(|position| {
+            Some(Key { position, pts_us: ring.get(position)?.pts_us, is_new: position >= from })
+        });
+        let has_video = epoch.tracks.iter().any(Track::is_video);
+        (key.is_some() || !has_video).then_some(Entry { epoch, key })
+    }
+
+    /// The newest presentation time of what was given out, in microseconds.
+    pub fn given_us(&self) -> Option<i64> {
+        self.given_us
     }
 
     /// Whether it was too slow for the stream since that was last asked: it had to leave something out, or is about to.
@@ -102,11 +131,16 @@ impl Cursor {
         std::mem::take(&mut self.troubled)
     }
 
-    /// How many frames of video there are that were not taken. They are counted as left out.
-    pub fn leave_out(&mut self) -> u32 {
+    /// Leaves what comes before this presentation time, in microseconds, or all there is. Returns how many frames of video
+    /// that were. They are counted as left out.
+    pub fn leave_out(&mut self, before_us: Option<i64>) -> u32 {
         let mut shared = self.stream.lock();
         let Some(next) = self.video_number.take() else { return 0 };
-        let missed = shared.counts.frames.saturating_sub(next);
+        let rest = (self.position..shared.ring.end()).filter_map(|position| shared.ring.get(position));
+        let mut not_missed =
+            rest.filter(|f| f.video && before_us.is_some_and(|before_us| f.pts_us >= before_us));
+        let end = not_missed.next().map_or(shared.counts.frames, |fragment| fragment.video_number);
+        let missed = end.saturating_sub(next);
         shared.counts.frames_dropped += missed;
         u32::try_from(missed).unwrap_or(u32::MAX)
     }
@@ -130,9 +164,10 @@ impl Cursor {
             self.troubled = true;
             return Some(key.unwrap_or_else(|| ring.end()));
         };
-        self.troubled |= self.caught_up && place.lag_us > TROUBLE_US;
         let verdict = self.lag.judge(&Place { newer_key: place.newer_key || !self.video, ..place });
-        self.troubled |= verdict != Verdict::GoOn;
+        if verdict != Verdict::GoOn || self.caught_up && place.lag_us > TROUBLE_US {
+            self.troubled |= ring.waited(self.position).is_some_and(|waited| waited >= TROUBLE_WAIT);
+        }
         match verdict {
             Verdict::GoOn => None,
             Verdict::Jump => key,
@@ -165,7 +200,8 @@ impl Iterator for Cursor {
             // Without a key frame (a group of pictures past the ring's limits) it begins at the next one.
             self.position = ring.newest_key().unwrap_or_else(|| ring.end());
             let catch_up = ring.newest_key().and(ring.newest()).map(|newest| newest.header.sequence);
-            let catch_up = if self.fresh_from.take().is_some() { None } else { catch_up };
+            let begins = self.waits_from.take().inspect(|_| self.stream.end_waiting()).is_none();
+            let catch_up = catch_up.filter(|_| begins);
             return Some(Item::Epoch(epoch.clone(), catch_up));
         }
         if let Some(to) = self.jump(ring) {
@@ -198,6 +234,9 @@ impl Iterator for Cursor {
                 return Some(Item::Dropped(u32::try_from(missed).unwrap_or(u32::MAX)));
             }
             self.position += 1;
+            if fragment.video || !self.video {
+                self.given_us = self.given_us.max(Some(fragment.pts_us));
+            }
             return Some(Item::Fragment(fragment.clone()));
         }
     }
@@ -205,6 +244,9 @@ impl Iterator for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        if self.waits_from.is_some() {
+            self.stream.end_waiting();
+        }
         self.stream.leave();
     }
 }

@@ -6,15 +6,19 @@ use std::{
     time::Instant,
 };
 
-/// It.
+/// Each picture that is later than expected takes the lead back by such a part of the difference.
+const FOLLOWS: i64 = 32;
+
+/// What the qualities of a stream share.
 #[derive(Debug)]
 pub(super) struct Group {
     origin: Instant,
     epochs: AtomicU32,
     fragments: AtomicU32,
-    /// How far the newest fragment stands from when it was received, on the timeline, in microseconds. A camera's clock
-    /// drifts from ours by seconds in a day, and a quality that is connected to later has to stand beside the others.
-    drift_us: Option<AtomicI64>,
+    /// How far pictures stand ahead of when they were received, on the timeline, in microseconds: those that were held up
+    /// least. A camera's clock drifts from ours by seconds in a day, and a quality that is connected to later has to stand
+    /// beside the others, rather a little ahead of them than behind.
+    lead_us: Option<AtomicI64>,
 }
 
 impl Group {
@@ -24,7 +28,7 @@ impl Group {
             origin: Instant::now(),
             epochs: AtomicU32::new(0),
             fragments: AtomicU32::new(0),
-            drift_us: (qualities > 1).then(AtomicI64::default),
+            lead_us: (qualities > 1).then(AtomicI64::default),
         }
     }
 
@@ -43,16 +47,50 @@ impl Group {
         self.fragments.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A fragment of this presentation time was received at `received_us`.
+    /// A picture of this presentation time was received at `received_us`.
     pub(super) fn passed(&self, pts_us: i64, received_us: i64) {
-        if let Some(drift_us) = &self.drift_us {
-            drift_us.store(pts_us.saturating_sub(received_us), Ordering::Relaxed);
-        }
+        let Some(lead_us) = &self.lead_us else { return };
+        let (now, before) = (pts_us.saturating_sub(received_us), lead_us.load(Ordering::Relaxed));
+        // Two qualities may get in each other's way here: each says the same.
+        let follows = before.saturating_add(now.saturating_sub(before) / FOLLOWS);
+        lead_us.store(now.max(follows), Ordering::Relaxed);
     }
 
     /// Where on the timeline a session that begins at `now_us` stands.
     pub(super) fn stands_at_us(&self, now_us: i64) -> i64 {
-        let drift_us = self.drift_us.as_ref().map_or(0, |drift_us| drift_us.load(Ordering::Relaxed));
-        now_us.saturating_add(drift_us).max(0)
+        let lead_us = self.lead_us.as_ref().map_or(0, |lead_us| lead_us.load(Ordering::Relaxed));
+        now_us.saturating_add(lead_us).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_begins_later_stands_where_pictures_that_were_not_held_up_do() {
+        let group = Group::new(2);
+        assert_eq!(group.stands_at_us(7), 7, "there is nothing to stand beside");
+        // A camera's clock that is 3 s ahead by now, and pictures that are up to 60 ms late.
+        for i in 0..1_000 {
+            group.passed(i * 40_000 + 3_000_000, i * 40_000 + i % 4 * 20_000);
+        }
+        let lead_us = group.stands_at_us(50_000_000) - 50_000_000;
+        assert!((2_990_000..=3_000_000).contains(&lead_us), "{lead_us}");
+        // And one that is slow: the lead goes after it.
+        for i in 1_000..2_000 {
+            group.passed(i * 40_000, i * 40_000);
+        }
+        assert!(group.stands_at_us(90_000_000) - 90_000_000 < 1_000);
+        let alone = Group::new(1);
+        alone.passed(9_000_000, 0);
+        assert_eq!(alone.stands_at_us(5), 5, "a stream of one quality has nothing to stand beside");
+    }
+
+    #[test]
+    fn no_number_comes_twice() {
+        let group = Group::new(2);
+        assert_eq!([group.next_epoch(), group.next_epoch()], [1, 2]);
+        assert_eq!([group.next_sequence(), group.next_sequence()], [0, 1]);
     }
 }

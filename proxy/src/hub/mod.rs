@@ -21,7 +21,7 @@ use group::Group;
 use ring::Memory;
 use stream::Place;
 
-pub use cursor::{Cursor, Item};
+pub use cursor::{Cursor, Entry, Item, Key};
 pub use fragment::Fragment;
 pub use status::{Counts, Fault, Origin, State, Status, Warning};
 pub(crate) use stream::unix_time_us;

@@ -50,6 +50,8 @@ pub struct Stream {
     viewers: watch::Sender<usize>,
     max_viewers: Option<u32>,
     admitted: AtomicU32,
+    /// Of those in `viewers`: who gets another quality and waits for this one.
+    waiting: AtomicU32,
     group: Arc<Group>,
     /// The other qualities, best first, where this is the best one.
     lower: Vec<Arc<Self>>,
@@ -159,6 +161,7 @@ impl Stream {
             viewers: watch::Sender::new(0),
             max_viewers,
             admitted: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             group,
             lower,
             height: AtomicU32::new(0),
@@ -185,6 +188,32 @@ impl Stream {
         self.lock().state
     }
 
+    /// The quality that stands for all of them where one has to: the best one that gives pictures, or else is nearest to it.
+    pub fn foremost(self: &Arc<Self>) -> &Arc<Self> {
+        let rank = |stream: &&Arc<Self>| match stream.state() {
+            State::Live => 0,
+            State::Connecting => 1,
+            State::Offline => 2,
+            State::Idle => 3,
+        };
+        self.qualities().min_by_key(rank).unwrap_or(self)
+    }
+
+    /// How many watch it in whichever quality.
+    pub fn admitted(&self) -> usize {
+        self.admitted.load(Ordering::Relaxed) as usize
+    }
+
+    /// The epoch that is on, where there is one.
+    pub fn epoch(&self) -> Option<Arc<Epoch>> {
+        self.lock().epoch.clone()
+    }
+
+    /// Counts a viewer who comes from another quality.
+    pub fn count_switch(&self) {
+        self.lock().counts.switches += 1;
+    }
+
     /// Whether there are several qualities of it.
     pub fn has_qualities(&self) -> bool {
         !self.lower.is_empty()
@@ -195,11 +224,11 @@ impl Stream {
         Some(self.height.load(Ordering::Relaxed)).filter(|height| *height > 0)
     }
 
-    /// Its name where each quality needs one: `gate`, and `gate@sub` for another quality than the best.
+    /// Its name in a log: `gate`, and `gate@sub` where there are several qualities.
     pub fn label(&self) -> String {
         match &self.quality {
-            Some(quality) if self.lower.is_empty() => format!("{}@{quality}", self.name),
-            _ => self.name.to_string(),
+            Some(quality) => format!("{}@{quality}", self.name),
+            None => self.name.to_string(),
         }
     }
 
@@ -217,6 +246,16 @@ impl Stream {
 
     pub(super) fn leave(&self) {
         self.viewers.send_modify(|n| *n = n.saturating_sub(1));
+    }
+
+    /// One of those who joined waits for a key frame, and has another quality meanwhile.
+    pub(super) fn begin_to_wait(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Not any more.
+    pub(super) fn end_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// From now on `waker` is told whenever a cursor may have something. Many cursors may share one.
@@ -255,7 +294,7 @@ impl Stream {
             state: shared.state,
             since_time_us: shared.since_time_us,
             fault: shared.fault.clone(),
-            viewers: *self.viewers.borrow(),
+            viewers: self.viewers.borrow().saturating_sub(self.waiting.load(Ordering::Relaxed) as usize),
             tracks: shared.epoch.as_ref().map(|epoch| epoch.tracks.clone()).unwrap_or_default(),
             bits_per_second: shared.meter.bits_per_second(now_us),
             frames_per_second: shared.meter.frames_per_second(now_us),
@@ -418,7 +457,9 @@ impl Publisher {
             shared.meter.frame(received_us, len as u32, frame.key_frame);
         }
         let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
-        group.passed(pts_us, received_us);
+        if video {
+            group.passed(pts_us, received_us);
+        }
         let video_number = shared.counts.frames - u64::from(video);
         // The one allocation of a frame on its way through; its bytes stay where ingest put them.
         let fragment = Fragment::new(header, place.declared_duration_ticks, frame.data, pts_us, received);
