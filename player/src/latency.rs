@@ -436,7 +436,7 @@ impl Controller {
             return Action::Seek((line_ms + now_ms) / 1e3);
         }
         let rate = within(1.0 + behind_ms / SPARSE_CATCH_UP_MS, 1.0, FASTEST_SPARSE);
-        self.set_rate((rate * 10.0).round() / 10.0)
+        self.set_rate(crate::rounded(rate * 10.0) as f64 / 10.0)
     }
 
     /// Whether there was time enough since the last jump.

@@ -565,7 +565,6 @@ impl Link {
                 }
             }
             ServerMessage::Unsubscribed { stream, .. } => drop(self.answered(stream)),
-            ServerMessage::Switched { .. } => {} // the tracks that follow say all there is to do
             ServerMessage::Error { code, stream: Some(stream), .. } => {
                 let index = match code {
                     // The answer to what was asked for last.
@@ -595,7 +594,8 @@ impl Link {
             ServerMessage::Tracks { number, .. }
             | ServerMessage::Online { number }
             | ServerMessage::Offline { number, .. }
-            | ServerMessage::Dropped { number, .. } => {
+            | ServerMessage::Dropped { number, .. }
+            | ServerMessage::Switched { number, .. } => {
                 let whose = |member: &Member| member.number == Some(*number) && member.owed == 0;
                 if let Some(index) = self.members.iter().position(whose) {
                     self.pass_on(index, message);

@@ -109,7 +109,7 @@ impl Watched {
     }
 
     fn take(&self, viewer: &mut Viewer, decodes: impl Fn(&Epoch) -> bool) {
-        while let Some(item) = viewer.cursor.next() {
+        for item in viewer.cursor.by_ref() {
             match item {
                 Item::State(State::Offline, since_us, fault) => {
                     viewer.climb.lose(Loss::Offline(since_us, fault), self.now);
@@ -124,8 +124,8 @@ impl Watched {
     }
 }
 
-fn fault(code: &'static str) -> Option<Fault> {
-    Some(Fault { code, reason: format!("it is {code}") })
+fn fault(code: &'static str) -> Fault {
+    Fault { code, reason: format!("it is {code}") }
 }
 
 /// Code, and whether it ends the subscription.
@@ -185,11 +185,13 @@ async fn a_key_frame_that_leads_back_is_passed_over_once() {
 async fn a_viewer_that_lags_goes_on_with_the_small_pictures_that_are_there_from_where_it_stands() {
     let mut watched = Watched::new();
     let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 0));
-    (main.send(5), sub.send(5));
+    main.send(5);
+    sub.send(5);
     let mut viewer = watched.viewer(None, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     // It takes nothing more: key frames at 400 and 800 ms are there when it is looked.
-    (main.send(20), sub.send(20));
+    main.send(20);
+    sub.send(20);
     assert_eq!(watched.step(&mut viewer, true, all), Some(15), "5 to 19 were left out");
     assert_eq!(viewer.got_ms, [0, 40, 80, 120, 160, 800, 840, 880, 920, 960]);
     assert_eq!(watched.qualities[0].status().counts.frames_dropped, 15);
@@ -203,7 +205,7 @@ async fn a_quality_that_is_dead_costs_nothing_and_is_tried_again() {
     let mut viewer = watched.viewer(Some(100), all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     watched.qualities[1].set_state(State::Connecting, None);
-    watched.qualities[1].set_state(State::Offline, fault("unreachable"));
+    watched.qualities[1].set_state(State::Offline, Some(fault("unreachable")));
     assert_eq!(watched.step(&mut viewer, false, all), None);
     assert_eq!(watched.watching(), [(1, 1), (0, 0)], "nobody waits for it");
     assert_eq!(told(viewer.climb.untold(all)), None, "and nobody is told");
@@ -221,13 +223,13 @@ async fn whoever_loses_its_quality_takes_the_first_other_one_and_is_told_when_no
     let mut viewer = watched.viewer(None, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     drop(main);
-    watched.qualities[0].set_state(State::Offline, fault("stalled"));
+    watched.qualities[0].set_state(State::Offline, Some(fault("stalled")));
     watched.take(&mut viewer, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     assert_eq!(told(viewer.climb.untold(all)), Some(("connecting".into(), false)), "another one is tried");
     assert_eq!(told(viewer.climb.untold(all)), None, "once");
     watched.qualities[1].set_state(State::Connecting, None);
-    watched.qualities[1].set_state(State::Offline, fault("unreachable"));
+    watched.qualities[1].set_state(State::Offline, Some(fault("unreachable")));
     assert_eq!(watched.step(&mut viewer, false, all), None);
     assert_eq!(told(viewer.climb.untold(all)), Some(("stalled".into(), false)), "none is left");
     assert_eq!(watched.watching(), [(1, 1), (0, 1)], "whichever is back first is the one");
@@ -247,7 +249,7 @@ async fn whoever_loses_its_quality_and_gets_it_back_stays() {
     let mut viewer = watched.viewer(None, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     drop(main);
-    watched.qualities[0].set_state(State::Offline, fault("stalled"));
+    watched.qualities[0].set_state(State::Offline, Some(fault("stalled")));
     watched.take(&mut viewer, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     let mut main = watched.camera(0, 5_000);
@@ -261,7 +263,8 @@ async fn whoever_loses_its_quality_and_gets_it_back_stays() {
 async fn what_cannot_be_decoded_is_not_gone_to_and_ends_the_subscription_only_where_all_are_so() {
     let mut watched = Watched::new();
     let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 0));
-    (main.send(5), sub.send(5));
+    main.send(5);
+    sub.send(5);
     let sub_epoch = watched.qualities[1].epoch().expect("live").number;
     let but_sub = |epoch: &Epoch| epoch.number != sub_epoch;
     let but_main = |epoch: &Epoch| epoch.number == sub_epoch;
@@ -278,7 +281,7 @@ async fn what_cannot_be_decoded_is_not_gone_to_and_ends_the_subscription_only_wh
     assert!(ends && message.contains("H.265"), "{message}");
     // Where one is only away, it may be decoded when it comes.
     drop(sub);
-    watched.qualities[1].set_state(State::Offline, fault("closed"));
+    watched.qualities[1].set_state(State::Offline, Some(fault("closed")));
     let mut viewer = watched.viewer(None, none);
     watched.take(&mut viewer, none);
     assert_eq!(watched.step(&mut viewer, false, none), None);
@@ -289,7 +292,8 @@ async fn what_cannot_be_decoded_is_not_gone_to_and_ends_the_subscription_only_wh
 async fn what_is_known_of_a_viewer_holds_when_it_begins_anew() {
     let mut watched = Watched::new();
     let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 0));
-    (main.send(5), sub.send(5));
+    main.send(5);
+    sub.send(5);
     let mut viewer = watched.viewer(None, all);
     assert_eq!(watched.step(&mut viewer, true, all), Some(0));
     let (_, stream) = Climb::new(&watched.qualities[0], None, Some(viewer.climb), all, watched.now);
