@@ -1,62 +1,330 @@
-//! One stream in two qualities, from two cameras: who gets which, and what is fetched for it.
+//! One stream in two qualities, from two cameras: who gets which, what is fetched for it, and that the picture goes on.
 
-use anyhow::Result;
-use sightline_tests::camera::{Camera, Options, connections_to};
+mod common;
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use common::{LOOK, PLAYER, in_both_browsers};
+use sightline_tests::browser::Browser;
+use sightline_tests::camera::{Camera, Options, connections_to, free_port};
+use sightline_tests::link::{self, Conditions, Link};
 use sightline_tests::proxy::Proxy;
 use sightline_tests::viewer::{Record, Viewer};
 use sightline_tests::wait;
-use sightline_wire::{ClientMessage, Media, ServerMessage};
+use sightline_wire::{ClientMessage, Kind, Media, ServerMessage, VERSIONS};
 
-/// Height and epoch of the newest tracks, once a fragment of theirs has come, which is a key frame if it is the first.
-fn height(record: &Record) -> Option<u32> {
-    let (epoch, _, tracks) = record.tracks()?;
-    let (_, before, _) =
-        record.texts.iter().rev().find(|(_, _, m)| matches!(m, ServerMessage::Tracks { .. }))?;
-    let mut media =
-        record.binaries[*before..].iter().filter(|b| b.header.kind == sightline_wire::Kind::Media);
-    let first = media.next()?;
-    assert!(first.header.key_frame && first.header.epoch == epoch, "{:?}", first.header);
-    tracks.iter().find_map(|track| match track.media {
-        Media::Video { height, .. } => Some(height),
-        Media::Audio { .. } => None,
+in_both_browsers![
+    the_picture_goes_on_when_its_size_asks_for_another_quality,
+    decoded_pictures_go_on_when_their_size_asks_for_another_quality,
+];
+
+/// How far two cameras' pictures may be apart on the timeline, on a busy machine.
+const APART: Duration = Duration::from_millis(500);
+
+/// A key frame each second.
+fn large() -> Options {
+    Options { gop: 25, ..Options::default() }
+}
+
+/// The same, of a quarter of the size.
+fn small() -> Options {
+    Options { size: (320, 180), kbps: 300, ..large() }
+}
+
+/// The stream `cam` in the qualities `main` and `sub`.
+fn two_qualities(main: &str, sub: &str) -> String {
+    let quality = |name, url| format!("[[streams.cam.quality]]\nname = '{name}'\nsource = '{url}'\n");
+    quality("main", main) + &quality("sub", sub)
+}
+
+fn watch(main: &Camera, sub: &Camera) -> Result<Proxy> {
+    let proxy = Proxy::configured(&two_qualities(&main.url(), &sub.url()))?;
+    proxy.wait_for_state("cam", "live")?;
+    Ok(proxy)
+}
+
+fn subscribe(viewer: &Viewer, max_height: Option<u32>) {
+    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true, max_height });
+}
+
+/// Which qualities were announced: when, with how many binary messages before, and their names.
+fn switches(record: &Record) -> Vec<(Instant, usize, String)> {
+    let switched = |(at, before, message): &(Instant, usize, ServerMessage)| match message {
+        ServerMessage::Switched { quality, .. } => Some((*at, *before, quality.clone())),
+        _ => None,
+    };
+    record.texts.iter().filter_map(switched).collect()
+}
+
+/// Waits until this quality was announced last, and pictures of it have come.
+fn wait_for_quality(viewer: &Viewer, quality: &str) -> Result<()> {
+    viewer.wait(quality, |record| {
+        let (_, before, last) = switches(record).pop()?;
+        let pictures = record.binaries[before..].iter().filter(|b| b.header.kind == Kind::Media).count();
+        (last == quality && pictures >= 5).then_some(())
     })
 }
 
+/// Each quality begins with its tracks and a key frame of theirs; and what came is one film, of pictures that are no farther
+/// apart than this.
+fn assert_continuous(record: &Record, longest: Duration) {
+    for (_, before, quality) in switches(record) {
+        let behind = record.binaries[before..].iter().map(|binary| &binary.header);
+        let Some(first) = behind.clone().find(|header| header.kind == Kind::Media) else { continue };
+        let tracks = record.texts.iter().find_map(|(_, at, message)| match message {
+            ServerMessage::Tracks { epoch, tracks, .. } if *at >= before && *epoch == first.epoch => {
+                Some(tracks)
+            }
+            _ => None,
+        });
+        let height = tracks.and_then(|tracks| {
+            tracks.iter().find_map(|track| match track.media {
+                Media::Video { height, .. } => Some(height),
+                Media::Audio { .. } => None,
+            })
+        });
+        assert_eq!(height, Some(if quality == "main" { 360 } else { 180 }), "{quality}: {first:?}");
+        assert!(first.key_frame, "{quality}: {first:?}");
+    }
+    let times: Vec<i64> = record.fragments(0).map(|b| b.header.presentation_time_ticks()).collect();
+    let ms = |ticks: i64| ticks / 90;
+    for pair in times.windows(2) {
+        let step_ms = ms(pair[1] - pair[0]);
+        assert!(step_ms <= longest.as_millis() as i64, "nothing for {step_ms} ms");
+        assert!(step_ms >= -(APART.as_millis() as i64), "{} ms back", -step_ms);
+    }
+}
+
+/// One quality as the API tells it.
+fn quality(proxy: &Proxy, name: &str) -> Result<serde_json::Value> {
+    let stream = proxy.stream("cam")?;
+    let qualities = stream["qualities"].as_array().context("qualities")?;
+    qualities.iter().find(|quality| quality["name"] == name).cloned().context("such a quality")
+}
+
 #[test]
-fn a_viewer_gets_the_quality_that_fits_its_size_and_another_when_that_changes() -> Result<()> {
-    let main = Camera::start(Options { gop: 25, ..Options::default() })?;
-    let sub = Camera::start(Options { gop: 25, size: (320, 180), kbps: 300, ..Options::default() })?;
-    let proxy = Proxy::configured(&format!(
-        "[[streams.cam.quality]]\nname = 'main'\nsource = '{}'\n[[streams.cam.quality]]\nname = 'sub'\nsource = '{}'\n",
-        main.url(),
-        sub.url()
-    ))?;
-    proxy.wait_for_state("cam", "live")?;
-    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+fn a_viewer_gets_the_quality_that_fits_its_size_and_each_is_fetched_while_it_is_wanted() -> Result<()> {
+    let (main, sub) = (Camera::start(large())?, Camera::start(small())?);
+    let proxy = watch(&main, &sub)?;
     let full = Viewer::watch(&proxy, "cam")?;
     full.wait_fragments(10)?;
     assert_eq!(connections_to(sub.port())?, 0, "nobody wants the small one");
 
-    viewer.say(&ClientMessage::Subscribe { stream: "cam".into(), audio: true, max_height: Some(180) });
-    viewer.wait("the small one", |record| (height(record) == Some(180)).then_some(()))?;
+    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+    subscribe(&viewer, Some(180));
+    wait_for_quality(&viewer, "sub")?;
+    let shown = proxy.stream("cam")?;
+    assert_eq!((&shown["viewers"], &shown["state"]), (&2.into(), &"live".into()), "{shown}");
+    for (name, height) in [("main", 360), ("sub", 180)] {
+        let shown = quality(&proxy, name)?;
+        assert_eq!((&shown["viewers"], &shown["state"]), (&1.into(), &"live".into()), "{shown}");
+        assert_eq!(shown["tracks"][0]["height"], height, "{shown}");
+        assert!(
+            shown["tracks"][0]["codec"].as_str().is_some_and(|codec| codec.starts_with("avc1")),
+            "{shown}"
+        );
+        let labels = [("stream", "cam"), ("quality", name)];
+        assert_eq!(proxy.metric("sightline_viewers", &labels)?, Some(1.0));
+        let labels = [("quality", name), ("height", &height.to_string())];
+        assert_eq!(proxy.metric("sightline_quality_info", &labels)?, Some(1.0));
+    }
+    assert_eq!(proxy.metric("sightline_streams", &[("state", "live")])?, Some(1.0));
+
     viewer.say(&ClientMessage::Quality { stream: "cam".into(), max_height: None });
-    viewer.wait("the large one", |record| (height(record) == Some(360)).then_some(()))?;
+    wait_for_quality(&viewer, "main")?;
     viewer.say(&ClientMessage::Quality { stream: "cam".into(), max_height: Some(90) });
-    viewer.wait("the small one again", |record| (height(record) == Some(180)).then_some(()))?;
-    let said: Vec<_> = (viewer.record().texts.iter())
-        .filter_map(|(_, _, message)| match message {
-            ServerMessage::Switched { quality, .. } => Some(quality.clone()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(said, ["sub", "main", "sub"]);
-    // One timeline, on which nothing goes back by more than cameras part.
-    let record = viewer.record();
-    let times: Vec<_> = record.fragments(0).map(|b| b.header.presentation_time_ticks()).collect();
-    let back = times.windows(2).map(|w| w[0] - w[1]).max().unwrap_or_default();
-    assert!(back < 90_000, "{back} ticks of 1/90000 s back");
-    drop(record);
-    assert_eq!(height(&full.record()), Some(360));
+    wait_for_quality(&viewer, "sub")?;
+    let said: Vec<_> = switches(&viewer.record()).into_iter().map(|(_, _, quality)| quality).collect();
+    // It begins with what is there.
+    assert_eq!(said, ["main", "sub", "main", "sub"]);
+    assert_continuous(&viewer.record(), APART);
+    assert_eq!(proxy.metric("sightline_quality_switches_total", &[("quality", "sub")])?, Some(2.0));
+
+    let said: Vec<_> = switches(&full.record()).into_iter().map(|(_, _, quality)| quality).collect();
+    assert_eq!(said, ["main"], "the other one's matter is not his");
     drop(viewer);
     wait::until("the small camera to be let go", || (connections_to(sub.port()).ok()? == 0).then_some(()))
+}
+
+#[test]
+fn a_small_camera_that_cannot_be_reached_or_decoded_leaves_its_viewers_what_there_is() -> Result<()> {
+    let main = Camera::start(large())?;
+    let dead = format!("rtsp://127.0.0.1:{}/cam", free_port()?);
+    let proxy = Proxy::configured(&two_qualities(&main.url(), &dead))?;
+    proxy.wait_for_state("cam", "live")?;
+    let viewer = Viewer::connect(&proxy.ws_url(None))?;
+    subscribe(&viewer, Some(90));
+    wait::until("an attempt at the small camera", || {
+        let failures = proxy.metric("sightline_connect_failures_total", &[("quality", "sub")]).ok()?;
+        (failures? >= 1.0).then_some(())
+    })?;
+    viewer.wait_more_fragments(50)?;
+    assert!(proxy.log().contains("cam@sub"), "the log names the quality:\n{}", proxy.log());
+
+    let other = Camera::start(Options { codec: "h265", ..small() })?;
+    let proxy = watch(&main, &other)?;
+    let avc = Viewer::connect(&proxy.ws_url(None))?;
+    avc.say(&ClientMessage::Hello { version: VERSIONS[0], codecs: vec!["avc1".into()] });
+    subscribe(&avc, Some(90));
+    let both = Viewer::connect(&proxy.ws_url(None))?;
+    both.say(&ClientMessage::Hello { version: VERSIONS[0], codecs: vec!["avc1".into(), "hvc1".into()] });
+    subscribe(&both, Some(90));
+    wait_for_quality(&both, "sub")?;
+    avc.wait_more_fragments(50)?;
+
+    for viewer in [&viewer, &avc] {
+        let record = viewer.record();
+        let said: Vec<_> = switches(&record).into_iter().map(|(_, _, quality)| quality).collect();
+        assert_eq!((said, &record.end), (vec!["main".to_owned()], &None));
+        assert_continuous(&record, APART);
+        let bad = |m: &ServerMessage| {
+            matches!(m, ServerMessage::Offline { .. } | ServerMessage::Error { .. }).then(|| m.clone())
+        };
+        assert_eq!(record.text(bad), None);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_viewer_whose_camera_dies_gets_the_other_one_and_is_told_when_none_is_left() -> Result<()> {
+    let (mut main, mut sub) = (Camera::start(large())?, Camera::start(small())?);
+    let proxy = watch(&main, &sub)?;
+    let viewer = Viewer::watch(&proxy, "cam")?;
+    viewer.wait_fragments(25)?;
+    main.kill()?;
+    wait_for_quality(&viewer, "sub")?;
+    let offline = |record: &Record, why: &str| {
+        let codes = record.texts.iter().filter_map(|(_, _, message)| match message {
+            ServerMessage::Offline { code, .. } => Some(code.clone()),
+            _ => None,
+        });
+        codes.filter(|code| (code == "connecting") == (why == "connecting")).count()
+    };
+    assert_eq!(offline(&viewer.record(), "connecting"), 1, "another one is tried");
+    assert_eq!(offline(&viewer.record(), "for good"), 0);
+    assert_eq!(proxy.stream("cam")?["state"], "live");
+    assert_eq!(quality(&proxy, "main")?["state"], "offline");
+
+    sub.kill()?;
+    viewer.wait("that none is left", |record| (offline(record, "for good") > 0).then_some(()))?;
+    proxy.wait_for_state("cam", "offline")?;
+    let before = viewer.record().binaries.len();
+    main.restart()?;
+    viewer.wait("pictures of the large camera", |record| {
+        let (_, at, last) = switches(record).pop()?;
+        (last == "main" && at >= before && record.binaries.len() > at + 10).then_some(())
+    })?;
+    let online = viewer.record().texts.iter().rev().find_map(|(_, _, message)| match message {
+        ServerMessage::Online { .. } => Some(true),
+        ServerMessage::Offline { .. } => Some(false),
+        _ => None,
+    });
+    assert_eq!((online, viewer.record().end.clone()), (Some(true), None));
+    Ok(())
+}
+
+/// A round trip of 40 ms.
+const FINE: Conditions =
+    Conditions { delay: Duration::from_millis(20), loss: 0.0, bits_per_second: None, is_out: false };
+
+#[test]
+fn a_viewer_behind_a_slow_link_gets_small_pictures_without_a_gap_and_large_ones_after_ten_calm_seconds()
+-> Result<()> {
+    if let Some(missing) = link::missing() {
+        // Not by the macros, whose output nobody sees of a test that passes.
+        writeln!(std::io::stderr().lock(), "skipped: {missing}")?;
+        return Ok(());
+    }
+    let link = Link::start(1)?;
+    link.set(FINE);
+    let main = Camera::start(Options { kbps: 2_000, noise: true, ..large() })?;
+    let sub = Camera::start(small())?;
+    let text = format!("[server]\nauth = 'off'\n{}", two_qualities(&main.url(), &sub.url()));
+    let proxy = Proxy::configured_on(&format!("{}:0", link.host()), &text)?;
+    proxy.wait_for_state("cam", "live")?;
+    let near = Viewer::watch(&proxy, "cam")?;
+    near.wait_fragments(25)?;
+    let far = link.beyond(|| Viewer::watch(&proxy, "cam"))?;
+    far.wait_fragments(50)?;
+    let bytes: usize = far.record().fragments(0).take(50).map(|fragment| fragment.payload.len()).sum();
+    // Two seconds of the large pictures: half of it fits, and the small ones twice.
+    link.set(Conditions { bits_per_second: Some((bytes * 8 / 4) as u32), ..FINE });
+    wait_for_quality(&far, "sub")?;
+    far.wait_more_fragments(75)?;
+    // Small pictures come as they are sent, on the slow link.
+    let record = far.record();
+    let (_, from, _) = switches(&record).pop().context("a switch")?;
+    let small: Vec<_> = record.binaries[from..].iter().filter(|b| b.header.kind == Kind::Media).collect();
+    let behind = |b: &&sightline_tests::viewer::Binary| {
+        record.texts.iter().any(|(_, at, m)| {
+            matches!(m, ServerMessage::Dropped { .. }) && *at > from && record.binaries[*at].at == b.at
+        })
+    };
+    ensure!(!small.iter().any(|b| behind(b)), "small pictures were left out");
+    drop(record);
+    link.set(FINE);
+    let slow = Instant::now();
+    wait_for_quality(&far, "main")?;
+    let record = far.record();
+    let switched = switches(&record);
+    let (down, up) = (switched[1].0, switched[2].0);
+    assert_eq!(switched.len(), 3, "{switched:?}");
+    // The last trouble is some time before its end is seen here.
+    ensure!(up - down >= Duration::from_secs(8), "large pictures after {:?}", up - down);
+    ensure!(up - slow <= Duration::from_secs(12), "and {:?} after the link was fine", up - slow);
+    // What was left out was so before small pictures came; and behind a second of lag.
+    assert_continuous(&record, Duration::from_secs(3));
+    drop(record);
+    let record = near.record();
+    assert_eq!(switches(&record).len(), 1, "nobody else notices");
+    assert_continuous(&record, APART);
+    Ok(())
+}
+
+/// Shows the element in such a height, and waits for the quality and 10 pictures of it.
+fn show(page: &sightline_tests::browser::Page<'_>, height: u32, quality: &str) -> Result<()> {
+    page.evaluate(&format!(
+        "void ({PLAYER}.style.cssText = 'position:fixed;inset:auto;width:{}px;height:{height}px')",
+        height * 16 / 9
+    ))?;
+    page.wait_for(quality, &format!("{PLAYER}.getStats().quality === '{quality}'"))?;
+    let shown = if quality == "main" { 360 } else { 180 };
+    page.wait_for("its pictures", &format!("{PLAYER}.videoHeight === {shown}"))?;
+    let seen = page.glass()?.first().map_or(0, |glass| glass.frames);
+    page.wait_for("10 of them", &format!("__glass.summary()[0].frames >= {}", seen + 10))
+}
+
+fn goes_on(browser: &Browser, renderer: &str) -> Result<()> {
+    let (main, sub) = (Camera::start(large())?, Camera::start(small())?);
+    let proxy = watch(&main, &sub)?;
+    let page = browser.open(&proxy.url(&format!("/embed/cam?quality=auto&renderer={renderer}")))?;
+    page.wait_for_pictures(1, 10)?;
+    page.evaluate(LOOK)?;
+    page.reset_glass()?;
+    for (height, quality) in [(180, "sub"), (600, "main"), (120, "sub")] {
+        show(&page, height, quality)?;
+    }
+    let glass = page.glass()?;
+    let seen = &glass[0];
+    let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
+    ensure!(stats["renderer"] == renderer, "{stats}");
+    ensure!(seen.longest_gap <= 1_000.0, "no new picture for {} ms; {stats}", seen.longest_gap);
+    ensure!((seen.backwards, seen.unreadable) == (0, 0), "{seen:?}; {stats}");
+    ensure!(stats["rebuilds"] == 0 && stats["reconnects"] == 0, "{stats}");
+    let (looks, dark) = (page.evaluate("looks")?, page.evaluate("dark")?);
+    ensure!(looks.as_u64().is_some_and(|looks| looks > 200), "looked {looks} times");
+    ensure!(dark.as_array().is_some_and(Vec::is_empty), "dark: {dark}");
+    let errors = page.errors()?;
+    ensure!(errors.is_empty(), "{errors:?}");
+    Ok(())
+}
+
+fn the_picture_goes_on_when_its_size_asks_for_another_quality(browser: &Browser) -> Result<()> {
+    goes_on(browser, "mse")
+}
+
+fn decoded_pictures_go_on_when_their_size_asks_for_another_quality(browser: &Browser) -> Result<()> {
+    goes_on(browser, "webcodecs")
 }

@@ -4,7 +4,10 @@
 //! does not lead back in time. A viewer whose quality gives no pictures joins all others, and takes the first that does.
 //! Invariant: as long as one quality can be shown, the viewer has it or waits beside it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sightline_wire::ServerMessage;
 
@@ -14,6 +17,12 @@ use super::{
     session::{undecodable, undecodable_reason},
 };
 use crate::hub::{Cursor, Entry, Epoch, Fault, Key, State, Stream};
+
+/// Pictures from where a key frame of the quality to come is due are held back for so long: what they show, that will.
+const HELD: Duration = Duration::from_millis(150);
+
+/// And those that are so little before it, in microseconds.
+const DUE_US: i64 = 5_000;
 
 /// The code of pictures that the viewer cannot decode, where the others are only missing.
 const UNDECODABLE: &str = "unsupported_codec";
@@ -28,6 +37,8 @@ pub(super) struct Climb<M: Member> {
     /// Why that shows nothing, while it does not, and what the viewer was told of it.
     lost: Option<(Loss, Told)>,
     others: Vec<Other<M>>,
+    /// The presentation time from which pictures are held back, in microseconds, and since when.
+    held: Option<(i64, Instant)>,
     /// There is something to decide.
     pub(super) look: bool,
 }
@@ -77,7 +88,7 @@ enum Standing {
 impl<M: Member> Other<M> {
     /// `given_us`: what the viewer has got of the quality in use, by its presentation time.
     fn standing(&mut self, given_us: Option<i64>, decodes: &impl Fn(&Epoch) -> bool) -> Standing {
-        let Some(Entry { epoch, key }) = self.cursor.entry() else {
+        let Some(Entry { epoch, key, .. }) = self.cursor.entry() else {
             return match self.cursor.stream().state() {
                 State::Offline => Standing::Offline,
                 _ => Standing::Awaited,
@@ -90,7 +101,7 @@ impl<M: Member> Other<M> {
         if given_us.is_none_or(|given_us| key.pts_us > given_us) {
             return Standing::Ready(Some(key.pts_us));
         }
-        // Two cameras' pictures are late by different times, so that the next key frame may lead back as well: once is enough.
+        // The next one may lead back as well, where the clocks of two cameras part: once is enough.
         let before = if key.is_new { self.passed_over.replace(key) } else { None };
         match before {
             Some(before) if before != key => Standing::Ready(Some(key.pts_us)),
@@ -135,6 +146,7 @@ impl<M: Member> Climb<M> {
             current,
             lost: None,
             others: Vec::new(),
+            held: None,
             look: current != chosen,
         };
         (climb, stream)
@@ -174,6 +186,25 @@ impl<M: Member> Climb<M> {
     /// Whether one that is waited for has this id.
     pub(super) fn awaits(&self, id: u32) -> bool {
         self.others.iter().any(|other| other.cursor.stream().id == id)
+    }
+
+    /// Whether what comes next of the quality in use is held back, since a key frame of the one to come should stand there:
+    /// a browser that has a later picture already would show it only with the next key frame.
+    pub(super) fn holds(&mut self, cursor: &Cursor, now: impl FnOnce() -> Instant) -> bool {
+        let Some(other) = self.others.first().filter(|_| self.lost.is_none()) else { return false };
+        let due_us = other.cursor.entry().and_then(|entry| entry.due_us);
+        let (Some(due_us), Some(next_us)) = (due_us, cursor.next_us()) else { return false };
+        if next_us.saturating_add(DUE_US) < due_us {
+            return false;
+        }
+        let now = now();
+        match self.held {
+            Some((from_us, since)) if from_us == due_us => now - since < HELD,
+            _ => {
+                self.held = Some((due_us, now));
+                true
+            }
+        }
     }
 
     /// Decides for a viewer with this cursor and seat. `troubled`: it lags, or something was left out for it. Gives what to
@@ -223,7 +254,7 @@ impl<M: Member> Climb<M> {
         };
         let Other { quality, cursor, seat, .. } = self.others.swap_remove(i);
         self.others.clear();
-        (self.current, self.lost) = (quality, None);
+        (self.current, self.lost, self.held) = (quality, None, None);
         self.ladder.changed(now);
         cursor.stream().count_switch();
         Some(Change { cursor, seat, begins_us })

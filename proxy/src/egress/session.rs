@@ -211,7 +211,11 @@ impl Session {
                 continue;
             }
             let subscription = &mut self.subscriptions[i];
-            let item = if subscription.news { subscription.cursor.next() } else { None };
+            let held = subscription
+                .climb
+                .as_mut()
+                .is_some_and(|climb| climb.holds(&subscription.cursor, std::time::Instant::now));
+            let item = if subscription.news && !held { subscription.cursor.next() } else { None };
             let Some(item) = item else {
                 subscription.news = false;
                 idle += 1;

@@ -40,6 +40,8 @@ pub struct Entry {
     pub epoch: Arc<Epoch>,
     /// The newest key frame; none where the epoch has sound only.
     pub key: Option<Key>,
+    /// The presentation time at which the next one is due, if its camera keeps to its interval, in microseconds.
+    pub due_us: Option<i64>,
 }
 
 /// A key frame to begin at.
@@ -118,12 +120,17 @@ impl Cursor {
             Some(Key { position, pts_us: ring.get(position)?.pts_us, is_new: position >= from })
         });
         let has_video = epoch.tracks.iter().any(Track::is_video);
-        (key.is_some() || !has_video).then_some(Entry { epoch, key })
+        (key.is_some() || !has_video).then(|| Entry { epoch, key, due_us: ring.due_us() })
     }
 
     /// The newest presentation time of what was given out, in microseconds.
     pub fn given_us(&self) -> Option<i64> {
         self.given_us
+    }
+
+    /// The presentation time of what comes next, in microseconds, if that is there.
+    pub fn next_us(&self) -> Option<i64> {
+        Some(self.stream.lock().ring.get(self.position)?.pts_us)
     }
 
     /// Whether it was too slow for the stream since that was last asked: it had to leave something out, or is about to.

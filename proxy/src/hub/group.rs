@@ -6,6 +6,9 @@ use std::{
     time::Instant,
 };
 
+/// So much room there is in front of the first picture for sound that is earlier, in microseconds.
+const ROOM_US: i64 = 2_000_000;
+
 /// Each picture that is later than expected takes the lead back by such a part of the difference.
 const FOLLOWS: i64 = 32;
 
@@ -56,10 +59,11 @@ impl Group {
         lead_us.store(now.max(follows), Ordering::Relaxed);
     }
 
-    /// Where on the timeline a session that begins at `now_us` stands.
-    pub(super) fn stands_at_us(&self, now_us: i64) -> i64 {
-        let lead_us = self.lead_us.as_ref().map_or(0, |lead_us| lead_us.load(Ordering::Relaxed));
-        now_us.saturating_add(lead_us).max(0)
+    /// Where on the timeline the first picture of a session stands that was received at `received_us`, not before `end_us`:
+    /// behind all that came of other qualities. None where there are no others: a session stands where it began.
+    pub(super) fn stands_at_us(&self, received_us: i64, end_us: i64) -> Option<i64> {
+        let lead_us = self.lead_us.as_ref()?.load(Ordering::Relaxed);
+        Some(received_us.saturating_add(lead_us).max(end_us).max(ROOM_US))
     }
 }
 
@@ -70,21 +74,26 @@ mod tests {
     #[test]
     fn a_session_that_begins_later_stands_where_pictures_that_were_not_held_up_do() {
         let group = Group::new(2);
-        assert_eq!(group.stands_at_us(7), 7, "there is nothing to stand beside");
+        let lead_us = |group: &Group, now_us| group.stands_at_us(now_us, 0).map(|at_us| at_us - now_us);
+        assert_eq!(lead_us(&group, 7_000_000), Some(0), "there is nothing to stand beside");
+        assert_eq!(group.stands_at_us(7_000_000, 8_000_000), Some(8_000_000), "it does not go back");
         // A camera's clock that is 3 s ahead by now, and pictures that are up to 60 ms late.
         for i in 0..1_000 {
             group.passed(i * 40_000 + 3_000_000, i * 40_000 + i % 4 * 20_000);
+            let newest_us = i * 40_000 + 3_000_000;
+            let next = group.stands_at_us(i * 40_000 + i % 4 * 20_000 + 1, 0);
+            assert!(next > Some(newest_us), "in front of what came just before");
         }
-        let lead_us = group.stands_at_us(50_000_000) - 50_000_000;
-        assert!((2_990_000..=3_000_000).contains(&lead_us), "{lead_us}");
+        let lead = lead_us(&group, 50_000_000);
+        assert!(lead > Some(2_990_000) && lead <= Some(3_000_000), "{lead:?}");
         // And one that is slow: the lead goes after it.
         for i in 1_000..2_000 {
             group.passed(i * 40_000, i * 40_000);
         }
-        assert!(group.stands_at_us(90_000_000) - 90_000_000 < 1_000);
+        assert!(lead_us(&group, 90_000_000) < Some(1_000));
         let alone = Group::new(1);
         alone.passed(9_000_000, 0);
-        assert_eq!(alone.stands_at_us(5), 5, "a stream of one quality has nothing to stand beside");
+        assert_eq!(alone.stands_at_us(5, 0), None);
     }
 
     #[test]

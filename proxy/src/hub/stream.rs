@@ -90,6 +90,8 @@ pub(super) struct Shared {
     session: u64,
     /// Where the session's zero stands on the timeline; known from its first tracks on.
     session_base_us: Option<i64>,
+    /// A picture of the session was passed on.
+    session_pictured: bool,
     session_origin: Option<Origin>,
     session_transport: Option<&'static str>,
     warnings: Vec<Warning>,
@@ -154,6 +156,7 @@ impl Stream {
                 counts: Counts::default(),
                 session: 0,
                 session_base_us: None,
+                session_pictured: false,
                 session_origin: None,
                 session_transport: None,
                 warnings: Vec::new(),
@@ -332,6 +335,14 @@ impl Shared {
         self.wake();
     }
 
+    /// The session's zero stands here on the timeline, in microseconds, and nothing of it was placed yet.
+    fn begin_at(&mut self, base_us: i64) {
+        self.session_base_us = Some(base_us);
+        for timeline in &mut self.timelines {
+            *timeline = Timeline::new(timeline.timescale(), base_us);
+        }
+    }
+
     fn wake(&self) {
         for waker in &self.wakers {
             waker.notify_one();
@@ -341,6 +352,7 @@ impl Shared {
     /// Ends the session, and what was only true of it.
     fn end_session(&mut self) {
         self.session_base_us = None;
+        self.session_pictured = false;
         self.session_origin = None;
         self.session_transport = None;
         self.warnings.clear();
@@ -368,7 +380,7 @@ impl Publisher {
     /// Opens an epoch with these tracks.
     pub fn tracks(&self, tracks: Vec<Track>, now: Instant) -> Result<(), mp4_atom::Error> {
         let group = &self.stream.group;
-        let now_us = group.stands_at_us(group.elapsed_us(now));
+        let now_us = group.elapsed_us(now);
         let mut shared = self.stream.lock();
         if shared.session != self.session {
             return Ok(());
@@ -418,11 +430,7 @@ impl Publisher {
             return false;
         }
         let Some(epoch) = shared.epoch.clone() else { return false };
-        let (Some(track), Some(timeline)) =
-            (epoch.tracks.get(frame.track), shared.timelines.get_mut(frame.track))
-        else {
-            return false;
-        };
+        let Some(track) = epoch.tracks.get(frame.track) else { return false };
         let (video, len) = (track.is_video(), frame.data.len());
         let has_video = epoch.tracks.iter().any(Track::is_video);
         let ready = !shared.awaiting_key_frame || (frame.key_frame && (video || !has_video));
@@ -432,6 +440,12 @@ impl Publisher {
             return false;
         }
         let begins = std::mem::replace(&mut shared.awaiting_key_frame, false) && video;
+        if !std::mem::replace(&mut shared.session_pictured, true)
+            && let Some(at_us) = group.stands_at_us(received_us, shared.end_us)
+        {
+            shared.begin_at(at_us.saturating_sub(time::ticks_to_us(frame.pts_ticks, track.timescale)));
+        }
+        let Some(timeline) = shared.timelines.get_mut(frame.track) else { return false };
         let place = timeline.place(&frame, received_us);
         shared.counts.clock_jumps += u64::from(place.jumped);
         if video && shared.leading.refers_back(place.presentation_time_ticks(), begins) {

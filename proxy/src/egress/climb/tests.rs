@@ -54,8 +54,9 @@ struct Viewer {
     climb: Climb<Nobody>,
     cursor: Cursor,
     seat: Seat<Nobody>,
-    /// Presentation times, in milliseconds, of what it got.
+    /// Presentation times, in milliseconds, of what it got, from the first on.
     got_ms: Vec<i64>,
+    first_ms: Option<i64>,
 }
 
 fn all(_: &Epoch) -> bool {
@@ -85,7 +86,7 @@ impl Watched {
     fn viewer(&self, height: Option<u32>, decodes: impl Fn(&Epoch) -> bool) -> Viewer {
         let (climb, stream) = Climb::new(&self.qualities[0], height, None, decodes, self.now);
         let seat = self.crowds.join(&stream, &self.member);
-        Viewer { climb, cursor: Cursor::new(stream), seat, got_ms: Vec::new() }
+        Viewer { climb, cursor: Cursor::new(stream), seat, got_ms: Vec::new(), first_ms: None }
     }
 
     /// How many watch each quality, and for how many each is fetched.
@@ -109,7 +110,11 @@ impl Watched {
     }
 
     fn take(&self, viewer: &mut Viewer, decodes: impl Fn(&Epoch) -> bool) {
-        for item in viewer.cursor.by_ref() {
+        loop {
+            if viewer.climb.holds(&viewer.cursor, || self.now) {
+                return;
+            }
+            let Some(item) = viewer.cursor.next() else { return };
             match item {
                 Item::State(State::Offline, since_us, fault) => {
                     viewer.climb.lose(Loss::Offline(since_us, fault), self.now);
@@ -117,7 +122,10 @@ impl Watched {
                 Item::State(State::Live, ..) => viewer.climb.live(self.now),
                 Item::Epoch(epoch, _) if decodes(&epoch) => viewer.climb.decodable(self.now),
                 Item::Epoch(..) => viewer.climb.lose(Loss::Undecodable("H.265".into()), self.now),
-                Item::Fragment(fragment) => viewer.got_ms.push(fragment.pts_us / 1_000),
+                Item::Fragment(fragment) => {
+                    let ms = fragment.pts_us / 1_000;
+                    viewer.got_ms.push(ms - *viewer.first_ms.get_or_insert(ms));
+                }
                 _ => {}
             }
         }
@@ -161,24 +169,55 @@ async fn a_viewer_begins_with_what_there_is_and_goes_on_with_what_fits_when_that
 }
 
 #[tokio::test]
-async fn a_key_frame_that_leads_back_is_passed_over_once() {
+async fn pictures_are_held_back_where_a_key_frame_is_due_of_the_quality_that_is_waited_for() {
     let mut watched = Watched::new();
-    let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 0));
-    // The small pictures come four later than the large ones.
-    main.send(8);
-    sub.send(4);
+    // The large pictures come first, and the small ones 120 ms later stand rather ahead of them.
+    let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 120));
+    main.send(28);
+    sub.send(25);
     let mut viewer = watched.viewer(None, all);
     assert_eq!(watched.step(&mut viewer, false, all), None);
     viewer.climb.show(Some(100));
     let mut switched_at = Vec::new();
-    for picture in 4..30 {
+    for picture in 28..50 {
+        // Late by two: its key frame comes when two large pictures of that time have come.
         main.send(1);
+        if watched.step(&mut viewer, false, all).is_some() {
+            switched_at.push(picture);
+        }
         sub.send(1);
         if watched.step(&mut viewer, false, all).is_some() {
             switched_at.push(picture);
         }
     }
-    assert_eq!(switched_at, [20], "the key frame behind the one that led back, too");
+    assert_eq!(switched_at, [33], "the first key frame there is");
+    let steps: Vec<_> = viewer.got_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps.iter().all(|step_ms| *step_ms == 40), "{steps:?}");
+}
+
+#[tokio::test]
+async fn a_key_frame_that_is_not_where_it_is_due_is_not_waited_for_long() {
+    let mut watched = Watched::new();
+    let (mut main, mut sub) = (watched.camera(0, 0), watched.camera(1, 0));
+    main.send(25);
+    sub.send(25);
+    let mut viewer = watched.viewer(None, all);
+    assert_eq!(watched.step(&mut viewer, false, all), None);
+    viewer.climb.show(Some(100));
+    // The small camera stands still in front of its key frame.
+    main.send(5);
+    assert_eq!(watched.step(&mut viewer, false, all), None);
+    main.send(10);
+    assert_eq!(watched.step(&mut viewer, false, all), None);
+    assert_eq!(viewer.got_ms.last(), Some(&(9 * 40)), "held back");
+    watched.now += HELD;
+    assert_eq!(watched.step(&mut viewer, false, all), None);
+    assert_eq!(viewer.got_ms.last(), Some(&(19 * 40)));
+    // Then it leads back: the next one counts, or the one behind that.
+    sub.send(6);
+    assert_eq!(watched.step(&mut viewer, false, all), None);
+    sub.send(10);
+    assert_eq!(watched.step(&mut viewer, false, all), Some(0));
 }
 
 #[tokio::test]
