@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use common::{LOOK, PLAYER, in_both_browsers};
-use sightline_tests::browser::Browser;
+use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::camera::{Camera, Options, connections_to, free_port};
 use sightline_tests::link::{self, Conditions, Link};
 use sightline_tests::proxy::Proxy;
@@ -18,6 +18,7 @@ use sightline_wire::{ClientMessage, Kind, Media, ServerMessage, VERSIONS};
 in_both_browsers![
     the_picture_goes_on_when_its_size_asks_for_another_quality,
     decoded_pictures_go_on_when_their_size_asks_for_another_quality,
+    the_picture_goes_on_where_the_other_quality_is_of_another_coding,
 ];
 
 /// How far two cameras' pictures may be apart on the timeline, on a busy machine.
@@ -283,35 +284,44 @@ fn a_viewer_behind_a_slow_link_gets_small_pictures_without_a_gap_and_large_ones_
     Ok(())
 }
 
-/// Shows the element in such a height, and waits for the quality and 10 pictures of it.
-fn show(page: &sightline_tests::browser::Page<'_>, height: u32, quality: &str) -> Result<()> {
-    page.evaluate(&format!(
-        "void ({PLAYER}.style.cssText = 'position:fixed;inset:auto;width:{}px;height:{height}px')",
-        height * 16 / 9
-    ))?;
+/// Waits for the quality and 10 pictures of it.
+fn wait_for_shown(page: &Page<'_>, quality: &str) -> Result<()> {
     page.wait_for(quality, &format!("{PLAYER}.getStats().quality === '{quality}'"))?;
-    let shown = if quality == "main" { 360 } else { 180 };
-    page.wait_for("its pictures", &format!("{PLAYER}.videoHeight === {shown}"))?;
+    let height = if quality == "main" { 360 } else { 180 };
+    page.wait_for("its pictures", &format!("{PLAYER}.videoHeight === {height}"))?;
     let seen = page.glass()?.first().map_or(0, |glass| glass.frames);
     page.wait_for("10 of them", &format!("__glass.summary()[0].frames >= {}", seen + 10))
 }
 
-fn goes_on(browser: &Browser, renderer: &str) -> Result<()> {
-    let (main, sub) = (Camera::start(large())?, Camera::start(small())?);
-    let proxy = watch(&main, &sub)?;
+/// Shows the element in such a height.
+fn show(page: &Page<'_>, height: u32) -> Result<()> {
+    let width = height * 16 / 9;
+    let style = format!("position:fixed;inset:auto;width:{width}px;height:{height}px");
+    page.evaluate(&format!("void ({PLAYER}.style.cssText = '{style}')")).map(drop)
+}
+
+/// A page that shows the stream as large as it is, and is looked at.
+fn open<'b>(browser: &'b Browser, proxy: &Proxy, renderer: &str) -> Result<Page<'b>> {
     let page = browser.open(&proxy.url(&format!("/embed/cam?quality=auto&renderer={renderer}")))?;
     page.wait_for_pictures(1, 10)?;
     page.evaluate(LOOK)?;
     page.reset_glass()?;
-    for (height, quality) in [(180, "sub"), (600, "main"), (120, "sub")] {
-        show(&page, height, quality)?;
-    }
+    Ok(page)
+}
+
+/// There was always a picture on the screen, and so many times one of another quality behind it.
+fn assert_goes_on(page: &Page<'_>, renderer: &str, switches: usize) -> Result<()> {
     let glass = page.glass()?;
     let seen = &glass[0];
     let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
     ensure!(stats["renderer"] == renderer, "{stats}");
     ensure!(seen.longest_gap <= 1_000.0, "no new picture for {} ms; {stats}", seen.longest_gap);
-    ensure!((seen.backwards, seen.unreadable) == (0, 0), "{seen:?}; {stats}");
+    ensure!(seen.unreadable == 0, "{seen:?}; {stats}");
+    // A camera that was just connected to needs longer for its first pictures: they may show what was seen already.
+    let clocks: Vec<_> = seen.samples.iter().map(|(at, late, _)| at - late).collect();
+    let back: Vec<_> = clocks.windows(2).map(|pair| pair[0] - pair[1]).filter(|ms| *ms > 0.0).collect();
+    let is_little = back.len() <= switches && back.iter().all(|ms| *ms <= 200.0);
+    ensure!(is_little, "{back:?} ms back: {clocks:?}; {stats}");
     ensure!(stats["rebuilds"] == 0 && stats["reconnects"] == 0, "{stats}");
     let (looks, dark) = (page.evaluate("looks")?, page.evaluate("dark")?);
     ensure!(looks.as_u64().is_some_and(|looks| looks > 200), "looked {looks} times");
@@ -321,10 +331,45 @@ fn goes_on(browser: &Browser, renderer: &str) -> Result<()> {
     Ok(())
 }
 
+fn goes_on(browser: &Browser, renderer: &str) -> Result<()> {
+    let (main, sub) = (Camera::start(large())?, Camera::start(small())?);
+    let proxy = watch(&main, &sub)?;
+    let page = open(browser, &proxy, renderer)?;
+    for (height, quality) in [(180, "sub"), (600, "main"), (120, "sub")] {
+        show(&page, height)?;
+        wait_for_shown(&page, quality)?;
+    }
+    page.evaluate(&format!("void ({PLAYER}.quality = 'main')"))?;
+    wait_for_shown(&page, "main")?;
+    assert_goes_on(&page, renderer, 4)
+}
+
 fn the_picture_goes_on_when_its_size_asks_for_another_quality(browser: &Browser) -> Result<()> {
     goes_on(browser, "mse")
 }
 
 fn decoded_pictures_go_on_when_their_size_asks_for_another_quality(browser: &Browser) -> Result<()> {
     goes_on(browser, "webcodecs")
+}
+
+fn the_picture_goes_on_where_the_other_quality_is_of_another_coding(browser: &Browser) -> Result<()> {
+    let (main, sub) = (Camera::start(large())?, Camera::start(Options { codec: "h265", ..small() })?);
+    let proxy = watch(&main, &sub)?;
+    let page = open(browser, &proxy, "mse")?;
+    show(&page, 180)?;
+    if browser.engine() == Engine::Chromium {
+        // Debian's has no decoder for it, and the viewer keeps what it has.
+        wait::until("the small camera to be connected to", || {
+            (proxy.metric("sightline_frames_total", &[("quality", "sub")]).ok()?? > 0.0).then_some(())
+        })?;
+        wait::until("the small camera to be let go", || {
+            (quality(&proxy, "sub").ok()?["state"] == "idle").then_some(())
+        })?;
+        wait_for_shown(&page, "main")?;
+        return assert_goes_on(&page, "mse", 0);
+    }
+    wait_for_shown(&page, "sub")?;
+    show(&page, 600)?;
+    wait_for_shown(&page, "main")?;
+    assert_goes_on(&page, "mse", 2)
 }
