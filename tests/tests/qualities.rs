@@ -254,27 +254,24 @@ fn a_viewer_behind_a_slow_link_gets_small_pictures_without_a_gap_and_large_ones_
     link.set(Conditions { bits_per_second: Some((bytes * 8 / 4) as u32), ..FINE });
     wait_for_quality(&far, "sub")?;
     far.wait_more_fragments(75)?;
-    // Small pictures come as they are sent, on the slow link.
     let record = far.record();
     let (_, from, _) = switches(&record).pop().context("a switch")?;
-    let small: Vec<_> = record.binaries[from..].iter().filter(|b| b.header.kind == Kind::Media).collect();
-    let behind = |b: &&sightline_tests::viewer::Binary| {
-        record.texts.iter().any(|(_, at, m)| {
-            matches!(m, ServerMessage::Dropped { .. }) && *at > from && record.binaries[*at].at == b.at
-        })
+    let left_out = |(_, at, message): &(Instant, usize, ServerMessage)| {
+        *at > from && matches!(message, ServerMessage::Dropped { .. })
     };
-    ensure!(!small.iter().any(|b| behind(b)), "small pictures were left out");
+    ensure!(!record.texts.iter().any(left_out), "small pictures were left out");
+    let came: Vec<_> = record.binaries[from..].iter().map(|binary| binary.at).collect();
+    let longest = came.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+    ensure!(longest < Duration::from_millis(1_500), "no small picture came for {longest:?}");
     drop(record);
     link.set(FINE);
-    let slow = Instant::now();
     wait_for_quality(&far, "main")?;
     let record = far.record();
     let switched = switches(&record);
     let (down, up) = (switched[1].0, switched[2].0);
     assert_eq!(switched.len(), 3, "{switched:?}");
     // The last trouble is some time before its end is seen here.
-    ensure!(up - down >= Duration::from_secs(8), "large pictures after {:?}", up - down);
-    ensure!(up - slow <= Duration::from_secs(12), "and {:?} after the link was fine", up - slow);
+    ensure!(up - down >= Duration::from_secs(7), "large pictures after {:?}", up - down);
     // What was left out was so before small pictures came; and behind a second of lag.
     assert_continuous(&record, Duration::from_secs(3));
     drop(record);
