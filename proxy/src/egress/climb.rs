@@ -76,10 +76,10 @@ struct Other<M: Member> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// It can be begun with; what is in front of this presentation time, in microseconds, was to be seen before.
-    Ready(Option<i64>),
+    Ready(i64),
     /// Its camera is being asked, or its key frame is still to come.
     Awaited,
-    /// It gives no pictures.
+    /// It gives no pictures, or sound alone.
     Offline,
     /// It gives some that the viewer cannot decode.
     Undecodable,
@@ -97,14 +97,14 @@ impl<M: Member> Other<M> {
         if !decodes(&epoch) {
             return Standing::Undecodable;
         }
-        let Some(key) = key else { return Standing::Ready(None) };
+        let Some(key) = key else { return Standing::Offline };
         if given_us.is_none_or(|given_us| key.pts_us > given_us) {
-            return Standing::Ready(Some(key.pts_us));
+            return Standing::Ready(key.pts_us);
         }
         // The next one may lead back as well, where the clocks of two cameras part: once is enough.
         let before = if key.is_new { self.passed_over.replace(key) } else { None };
         match before {
-            Some(before) if before != key => Standing::Ready(Some(key.pts_us)),
+            Some(before) if before != key => Standing::Ready(key.pts_us),
             _ => Standing::Awaited,
         }
     }
@@ -116,7 +116,7 @@ pub(super) struct Change<M: Member> {
     pub(super) cursor: Cursor,
     pub(super) seat: Seat<M>,
     /// Where it begins, in microseconds.
-    pub(super) begins_us: Option<i64>,
+    pub(super) begins_us: i64,
 }
 
 impl<M: Member> Climb<M> {

@@ -227,7 +227,7 @@ impl Session {
                     let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
                     let live = subscription.is_live(fragment.header.sequence);
                     if let Some(climb) = &mut subscription.climb {
-                        climb.look |= fragment.header.key_frame;
+                        climb.look |= fragment.header.key_frame && fragment.video;
                     }
                     if wanted {
                         if live {

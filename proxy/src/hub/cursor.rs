@@ -138,14 +138,13 @@ impl Cursor {
         std::mem::take(&mut self.troubled)
     }
 
-    /// Leaves what comes before this presentation time, in microseconds, or all there is. Returns how many frames of video
-    /// that were. They are counted as left out.
-    pub fn leave_out(&mut self, before_us: Option<i64>) -> u32 {
+    /// Leaves what comes before this presentation time, in microseconds. Returns how many frames of video that were. They are
+    /// counted as left out.
+    pub fn leave_out(&mut self, before_us: i64) -> u32 {
         let mut shared = self.stream.lock();
         let Some(next) = self.video_number.take() else { return 0 };
         let rest = (self.position..shared.ring.end()).filter_map(|position| shared.ring.get(position));
-        let mut not_missed =
-            rest.filter(|f| f.video && before_us.is_some_and(|before_us| f.pts_us >= before_us));
+        let mut not_missed = rest.filter(|f| f.video && f.pts_us >= before_us);
         let end = not_missed.next().map_or(shared.counts.frames, |fragment| fragment.video_number);
         let missed = end.saturating_sub(next);
         shared.counts.frames_dropped += missed;
