@@ -233,7 +233,7 @@ function watch(name) {
       `${round((i + 60 - history.length) * 2.034, 1)},${round(35 - (value / top) * 33, 1)}`).join(' '));
   });
   element.addEventListener('stats', ({ detail }) => {
-    set('size', detail.width ? `${detail.width} × ${detail.height}` : '–');
+    set('size', detail.width ? `${detail.width} × ${detail.height}${detail.quality && ` (${detail.quality})`}` : '–');
     set('codec', detail.codecs.map(codec).join(' + ') || '–');
     values.codec.title = detail.codecs.join(', ');
     set('fps', `${round(detail.framesPerSecond, 1)} fps`);

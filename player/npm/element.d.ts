@@ -22,8 +22,8 @@ export interface SightlinePlayerAttributes {
   /** Milliseconds from the camera to the screen, or `auto`. */
   'target-latency'?: number | 'auto' | (string & {});
   renderer?: Renderer;
-  /** `auto` tells the proxy how high the picture is shown. */
-  quality?: 'auto' | (string & {});
+  /** Of a stream in several qualities: `auto` gets the one that fits the size on the screen, `sub` the smallest, `main` the best. */
+  quality?: 'auto' | 'main' | 'sub' | (string & {});
   /** Shown before there is a picture. */
   poster?: string;
   /** Where the player's .wasm is, if not beside its script. */

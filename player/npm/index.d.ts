@@ -32,8 +32,11 @@ export interface PlayerOptions {
   targetLatency?: number | 'auto' | (string & {});
   /** Default: `mse`. */
   renderer?: Renderer | (string & {});
-  /** `auto` tells the proxy how high the picture is shown, so that it may choose a smaller stream where there is one. */
-  quality?: 'auto' | (string & {});
+  /**
+   * Of a stream in several qualities: `auto` gets the one that fits the size of the picture on the screen, `sub` the smallest,
+   * `main` the best. In any case no more than the connection takes. Default: `main`.
+   */
+  quality?: 'auto' | 'main' | 'sub' | (string & {});
   /** Where the player's .wasm is, if not beside its script: see `load()`. Counts for the first player of a page. */
   wasmUrl?: string | URL;
   /** Your own style lays canvases that appear beside the `<video>` over it. Else the player does. */
@@ -105,6 +108,8 @@ export interface Stats {
   /** The stream's picture, in pixels. */
   width: number;
   height: number;
+  /** Which of the stream's qualities it is, by its name in the proxy's configuration; empty where there is only one. */
+  quality: string;
   epoch: number;
   waitingBytes: number;
   /** What was done against trouble lately, and why. */

@@ -237,10 +237,11 @@ export class Player extends EventTarget {
 
   #tellHidden(far = false) { this.#session?.setHidden(document.hidden || !this.#inView, far); }
 
-  /** Tells how high the picture is on the screen, where that may choose the stream: only changes that matter. */
+  /** Tells how high the picture is on the screen, where that may choose the stream: only changes that matter. Nothing is too
+   *  small for the smallest, and 0 stands for the best. */
   #sized(anew) {
-    const auto = this.#options.quality === 'auto';
-    const height = auto ? Math.round(this.#video.clientHeight * devicePixelRatio) : 0;
+    const { quality } = this.#options;
+    const height = quality === 'auto' ? Math.ceil(this.#video.clientHeight * devicePixelRatio) || 1 : +(quality === 'sub');
     const [small, large] = [this.#height * 0.75, this.#height * 1.25];
     this.#cover(this.canvas);
     this.#cover(this.#held);

@@ -594,7 +594,8 @@ impl Link {
             ServerMessage::Tracks { number, .. }
             | ServerMessage::Online { number }
             | ServerMessage::Offline { number, .. }
-            | ServerMessage::Dropped { number, .. } => {
+            | ServerMessage::Dropped { number, .. }
+            | ServerMessage::Switched { number, .. } => {
                 let whose = |member: &Member| member.number == Some(*number) && member.owed == 0;
                 if let Some(index) = self.members.iter().position(whose) {
                     self.pass_on(index, message);

@@ -77,6 +77,7 @@ pub fn read(text: &str) -> Option<ServerMessage> {
             reason: message.text("reason")?,
         },
         "dropped" => ServerMessage::Dropped { number: number?, frames: message.int("frames")? },
+        "switched" => ServerMessage::Switched { number: number?, quality: message.text("quality")? },
         "error" => ServerMessage::Error {
             code: error_code(&message.text("code")?),
             message: message.text("message")?,

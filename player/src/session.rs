@@ -61,6 +61,8 @@ pub struct Session<P> {
     /// Sound was asked for in the last subscription.
     with_audio: bool,
     max_height: Option<u32>,
+    /// The quality that comes, where there are several.
+    quality: String,
     /// Time since the last fragment, while some should come.
     starved_ms: f64,
     /// Fragments came that belong to nothing that was announced.
@@ -96,6 +98,7 @@ impl<P: Clone> Session<P> {
             stopped: false,
             with_audio: false,
             max_height: None,
+            quality: String::new(),
             starved_ms: 0.0,
             strange: false,
             ask_again_in_ms: None,
@@ -408,6 +411,7 @@ impl<P: Clone> Session<P> {
     pub fn stats(&self) -> Stats {
         let mut stats = self.play.stats(self.now_ms, self.clock);
         stats.state = self.state();
+        stats.quality.clone_from(&self.quality);
         stats.reasons = self.reasons.clone();
         stats.counters = self.counters.clone();
         stats

@@ -156,6 +156,8 @@ pub struct Stats {
     pub width: u32,
     /// Height of the picture in pixels, as the stream says.
     pub height: u32,
+    /// The name of the quality that comes; empty where there is only one.
+    pub quality: String,
     /// The epoch being shown.
     pub epoch: u32,
     /// Bytes waiting for a SourceBuffer.
@@ -191,6 +193,7 @@ impl Stats {
             .list("codecs", &self.codecs)
             .int("width", count(self.width))
             .int("height", count(self.height))
+            .str("quality", &self.quality)
             .int("epoch", count(self.epoch))
             .int("waitingBytes", self.waiting_bytes as i64)
             .str("lastTrouble", self.reasons.0.last().map_or("", String::as_str))

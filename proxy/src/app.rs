@@ -64,6 +64,7 @@ impl App {
             name: stream.name.clone(),
             on_demand: stream.on_demand,
             max_viewers: stream.max_viewers,
+            qualities: stream.qualities().cloned().collect(),
         });
         let history_bytes = (self.config.server.max_history_mib as usize).saturating_mul(1 << 20);
         let hub = Arc::new(Hub::with(specs, history_bytes));
@@ -72,22 +73,28 @@ impl App {
         let mut cameras = JoinSet::new();
         for config in &self.config.streams {
             let Some(stream) = hub.get(config.name.as_str()).cloned() else { continue };
-            let Input::Source { source, trust, transport } = &config.input else {
-                continue; // its encoder comes to us
+            let sources = match &config.input {
+                Input::Source { source, trust, transport } => vec![(source, trust, *transport)],
+                Input::Publish(_) => Vec::new(), // its encoder comes to us
+                Input::Qualities(all) => {
+                    all.iter().map(|quality| (&quality.source, &quality.trust, quality.transport)).collect()
+                }
             };
-            let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-            let job = ingest::Job {
-                stream,
-                target: ingest::Target::new(source.clone(), trust.clone(), *transport, connect_timeout),
-                stall_timeout: Duration::from_millis(config.stall_timeout_ms),
-            };
-            cameras.spawn(job.run());
+            for (stream, (source, trust, transport)) in stream.qualities().zip(sources) {
+                let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+                let job = ingest::Job {
+                    stream: stream.clone(),
+                    target: ingest::Target::new(source.clone(), trust.clone(), transport, connect_timeout),
+                    stall_timeout: Duration::from_millis(config.stall_timeout_ms),
+                };
+                cameras.spawn(job.run());
+            }
         }
         let published = self.config.streams.iter().filter_map(|stream| match &stream.input {
             Input::Publish(publish) => {
                 Some((stream.name.clone(), publish.clone(), Duration::from_millis(stream.stall_timeout_ms)))
             }
-            Input::Source { .. } => None,
+            Input::Source { .. } | Input::Qualities(_) => None,
         });
         let encoders = rtmp::server::Server::new(&hub, published);
         for listener in self.encoders {
@@ -98,7 +105,7 @@ impl App {
             Auth::Off => Policy::Off,
         };
         let max_viewers = self.config.server.max_viewers;
-        let admission = http::Admission::new(max_viewers, self.config.streams.len());
+        let admission = http::Admission::new(max_viewers, cameras.len().max(self.config.streams.len()));
         if admission.max_viewers() < max_viewers as usize {
             tracing::warn!(
                 "{} viewers get in at a time, not {max_viewers}: the system lets this process open too few files (ulimit -n)",

@@ -10,7 +10,7 @@ use prometheus_client::{
 /// Prefix of every name.
 pub const PREFIX: &str = "sightline";
 
-/// How many subscriptions there are, by stream.
+/// How many subscriptions there are, by stream; all that is by stream is by quality, too, where it has several.
 pub const VIEWERS: &str = "viewers";
 /// How many streams are in which state.
 pub const STREAMS: &str = "streams";
@@ -42,6 +42,10 @@ pub const PUBLISHER: &str = "publisher_info";
 pub const PUBLISHER_START_SECONDS: &str = "publisher_start_time_seconds";
 /// 1 for each thing that is not as it should be, by stream and code.
 pub const WARNING: &str = "stream_warning";
+/// Viewers who came to a quality from another one, by stream and quality.
+pub const QUALITY_SWITCHES: &str = "quality_switches";
+/// 1 for the pictures of each of a stream's qualities, by stream, quality, codec, width and height.
+pub const QUALITY: &str = "quality_info";
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "websocket_connections";
 /// Bytes handed to viewers' sockets.

@@ -116,8 +116,13 @@ impl Proxy {
 
     /// Starts it with a configuration file of this text.
     pub fn configured(text: &str) -> Result<Self> {
+        Self::configured_on("127.0.0.1:0", text)
+    }
+
+    /// As [`Proxy::configured`], listening elsewhere.
+    pub fn configured_on(listen: &str, text: &str) -> Result<Self> {
         let file = config(text)?;
-        Self::start(["--config".as_ref(), file.path().as_os_str()])
+        Self::start_on(listen, ["--config".as_ref(), file.path().as_os_str()])
     }
 
     /// The address of a path: `url("/metrics")`.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{PLAYER, in_both_browsers, unmute, wait_for_element};
+use common::{LOOK, PLAYER, in_both_browsers, unmute, wait_for_element};
 use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::flv::{AUDIO, Tag, VIDEO};
 use sightline_tests::judge;
@@ -72,23 +72,6 @@ fn h265() -> Arc<Clip> {
 fn recorded(clip: &OnceLock<Arc<Clip>>, options: &Options) -> Arc<Clip> {
     Arc::clone(clip.get_or_init(|| Arc::new(Clip::encode(options).expect("ffmpeg encodes"))))
 }
-
-/// Looks every 5 ms at what is on the screen: the picture that is kept, where there is one, else the video.
-const LOOK: &str = "(() => { \
-    const { shadowRoot } = document.querySelector('sightline-player'); \
-    const context = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true }); \
-    const seen = e => e?.checkVisibility({ opacityProperty: true, visibilityProperty: true }); \
-    window.sameDocument = true; window.looks = 0; window.dark = []; \
-    setInterval(() => { \
-        const kept = shadowRoot.querySelector('canvas'), video = shadowRoot.querySelector('video'); \
-        const top = seen(kept) ? kept : seen(video) ? video : null; \
-        context.clearRect(0, 0, 8, 8); \
-        if (top) context.drawImage(top, 0, 0, 8, 8); \
-        const { data } = context.getImageData(0, 0, 8, 8); \
-        const light = data.reduce((sum, byte, i) => i % 4 < 3 ? sum + byte : sum, 0) / 192; \
-        looks++; \
-        if (light < 60) dark.push([Math.round(performance.now()), top?.tagName ?? 'nothing', light]); \
-    }, 5); })()";
 
 /// A page that shows the stream and is looked at, and a viewer that keeps its bytes.
 struct Watched<'b> {

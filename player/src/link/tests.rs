@@ -90,6 +90,14 @@ fn messages_and_media_go_to_the_session_whose_stream_it_is() {
 }
 
 #[test]
+fn a_session_hears_which_quality_of_its_stream_comes() {
+    let mut l = two();
+    let switched = |number| ServerMessage::Switched { number, quality: "sub".into() };
+    assert_eq!(told(&text(&mut l, &switched(4), 5.0)), [2]);
+    assert!(told(&text(&mut l, &switched(9), 5.0)).is_empty(), "nobody's");
+}
+
+#[test]
 fn a_stream_that_is_there_already_needs_another_link() {
     let mut l = two();
     let codecs = ["avc1".to_owned()];

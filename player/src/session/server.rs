@@ -14,6 +14,7 @@ impl<P: Clone> Session<P> {
         match message {
             ServerMessage::Subscribed { .. } => {
                 self.subscribed = true;
+                self.quality.clear();
                 self.starved_ms = 0.0;
                 self.trouble = None;
             }
@@ -31,6 +32,8 @@ impl<P: Clone> Session<P> {
                     self.counters.server_dropped_frames.saturating_add(frames);
                 self.play.controller.on_gap();
             }
+            // The tracks that follow say all there is to do.
+            ServerMessage::Switched { quality, .. } => self.quality = quality,
             ServerMessage::Error { code, message, retryable, .. } => self.on_error(code, message, retryable),
             // These are the link's.
             ServerMessage::Welcome { .. }

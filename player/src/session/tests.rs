@@ -368,6 +368,59 @@ fn a_new_epoch_of_another_coding_goes_into_a_new_media_source_behind_the_picture
     ));
 }
 
+/// What the server says when it goes on with another quality, as on the wire: the stream is the one of number 3.
+fn switched(quality: &str) -> Event<u32> {
+    let vectors = include_str!("../../../proxy/wire/vectors/server.jsonl");
+    let mut all = vectors.lines().filter_map(crate::message::read);
+    let golden = all.find(|message| matches!(message, ServerMessage::Switched { .. }));
+    let Some(ServerMessage::Switched { number: 3, quality: of }) = golden else { panic!("no such vector") };
+    assert_eq!(of, "sub");
+    said(ServerMessage::Switched { number: 3, quality: quality.into() })
+}
+
+/// The tracks of a quality so high, in an epoch of its own.
+fn quality_tracks(epoch: u32, height: u32, codec: &str) -> Event<u32> {
+    let video = Track { codec: codec.into(), ..track(0, Media::Video { width: height * 16 / 9, height }) };
+    said(ServerMessage::Tracks { number: 3, epoch, catch_up_sequence: None, tracks: vec![video] })
+}
+
+#[test]
+fn another_quality_of_the_same_codec_goes_into_the_same_buffer_with_its_own_init_segment() {
+    let mut s = playing();
+    assert_eq!(s.stats().quality, "");
+    assert_eq!(s.handle(switched("sub"), 50.0), []);
+    assert_eq!(s.handle(quality_tracks(2, 180, "avc1.42c01e"), 50.0), [], "what is there stays");
+    let header = Header::init(3, 2, 0);
+    let commands = s.handle(Event::Fragment { header, payload: 99, bytes: 700, position_s: None }, 51.0);
+    assert_eq!(commands, [Command::Operate { track: 0, operation: Operation::Append(vec![99]) }]);
+    let stats = s.stats();
+    assert_eq!((stats.quality.as_str(), stats.height), ("sub", 180));
+    assert!(stats.json().contains(r#""quality":"sub""#));
+    // And back, by another profile.
+    s.handle(Event::OperationDone { generation: 1, track: 0 }, 52.0);
+    assert_eq!(s.handle(switched("main"), 60.0), []);
+    assert_eq!(s.handle(quality_tracks(1, 360, "avc1.640028"), 60.0), []);
+    let header = Header::init(3, 1, 0);
+    let commands = s.handle(Event::Fragment { header, payload: 100, bytes: 700, position_s: None }, 61.0);
+    assert!(matches!(&commands[..], [Command::Operate { operation: Operation::ChangeType(mime), .. }]
+        if mime.contains("avc1.640028")));
+    assert_eq!((s.state(), s.stats().quality.as_str()), ("live", "main"));
+}
+
+#[test]
+fn another_quality_of_another_coding_is_built_up_behind_the_picture() {
+    let mut s = playing();
+    s.handle(switched("sub"), 50.0);
+    let commands = s.handle(quality_tracks(2, 180, "hvc1.1.6.L93.B0"), 50.0);
+    assert!(matches!(
+        &commands[..],
+        [Command::Notify(Notice::Hold(true)), Command::CloseSource, Command::OpenSource { .. }, ..]
+    ));
+    // A server that begins anew says which quality it is then.
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 60.0);
+    assert_eq!(s.stats().quality, "");
+}
+
 #[test]
 fn events_of_another_media_source_are_ignored() {
     let mut s = playing();

@@ -77,11 +77,19 @@ impl Config {
         self.server.max_viewers = overrides.max_viewers.unwrap_or(self.server.max_viewers);
         self.rtmp.listen = overrides.rtmp.or(self.rtmp.listen);
         for stream in &mut self.streams {
-            // The others have no choice.
-            if let Input::Source { source, transport, .. } = &mut stream.input
-                && source.scheme() == "rtsp"
-            {
-                *transport = overrides.transport.unwrap_or(*transport);
+            let asked: Vec<_> = match &mut stream.input {
+                Input::Source { source, transport, .. } => vec![(source, transport)],
+                Input::Publish(_) => Vec::new(),
+                Input::Qualities(qualities) => qualities
+                    .iter_mut()
+                    .map(|quality| (&mut quality.source, &mut quality.transport))
+                    .collect(),
+            };
+            for (source, transport) in asked {
+                // The others have no choice.
+                if source.scheme() == "rtsp" {
+                    *transport = overrides.transport.unwrap_or(*transport);
+                }
             }
         }
     }

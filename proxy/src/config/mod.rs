@@ -90,6 +90,21 @@ pub enum Input {
     },
     /// `publish`
     Publish(Publish),
+    /// `[[streams.NAME.quality]]`, best first: two or more.
+    Qualities(Vec<Quality>),
+}
+
+/// `[[streams.NAME.quality]]`: one of several pictures of the same thing, each with a source of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quality {
+    /// What it is called; no two of a stream have the same name.
+    pub name: StreamName,
+    /// As a stream's.
+    pub source: Source,
+    /// As a stream's.
+    pub trust: Option<PathBuf>,
+    /// As a stream's.
+    pub transport: Transport,
 }
 
 /// One thing wrong with a configuration.
@@ -183,10 +198,16 @@ impl Stream {
     /// A stream with every option at its default.
     pub fn new(name: StreamName, input: Input) -> Self {
         let stall_timeout_ms = match &input {
-            Input::Source { .. } => 4000,
+            Input::Source { .. } | Input::Qualities(_) => 4000,
             Input::Publish(_) => 15_000,
         };
         Self { name, input, on_demand: false, connect_timeout_ms: 5000, stall_timeout_ms, max_viewers: None }
+    }
+
+    /// What its qualities are called, best first; none where there is one.
+    pub fn qualities(&self) -> impl Iterator<Item = &StreamName> {
+        let qualities = if let Input::Qualities(qualities) = &self.input { &qualities[..] } else { &[] };
+        qualities.iter().map(|quality| &quality.name)
     }
 
     /// Whether an encoder pushes it.
@@ -272,7 +293,8 @@ impl Config {
 
     /// Refuses more streams than there is room for.
     fn check_room(&self) -> Result<(), String> {
-        let (count, mib) = (self.streams.len(), self.server.max_history_mib);
+        let count = self.streams.iter().map(|stream| stream.qualities().count().max(1)).sum::<usize>();
+        let mib = self.server.max_history_mib;
         if count > MAX_STREAMS {
             return Err(format!("{count} streams are too many for one proxy: {MAX_STREAMS} at most"));
         }
@@ -288,9 +310,14 @@ impl Config {
     /// Lets relative paths of files begin at the folder of the configuration file.
     fn resolve(&mut self, folder: &Path) {
         let rtmps = self.rtmp.rtmps.iter_mut().flat_map(|rtmps| [&mut rtmps.certificate, &mut rtmps.key]);
-        let trusts = self.streams.iter_mut().filter_map(|stream| match &mut stream.input {
-            Input::Source { trust, .. } => trust.as_mut(),
-            Input::Publish(_) => None,
+        let trusts = self.streams.iter_mut().flat_map(|stream| -> Vec<&mut PathBuf> {
+            match &mut stream.input {
+                Input::Source { trust, .. } => trust.iter_mut().collect(),
+                Input::Publish(_) => Vec::new(),
+                Input::Qualities(qualities) => {
+                    qualities.iter_mut().filter_map(|quality| quality.trust.as_mut()).collect()
+                }
+            }
         });
         for path in rtmps.chain(trusts) {
             *path = folder.join(&*path);

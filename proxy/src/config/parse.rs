@@ -12,8 +12,8 @@ use std::{
 use toml_edit::{Document, Item, TableLike, Value};
 
 use super::{
-    Auth, Config, Input, Mistake, Overrides, Publish, Rtmp, Rtmps, SecondPublisher, Server, Source, Stream,
-    StreamName, Transport,
+    Auth, Config, Input, Mistake, Overrides, Publish, Quality, Rtmp, Rtmps, SecondPublisher, Server, Source,
+    Stream, StreamName, Transport,
 };
 
 /// Tables at the top.
@@ -25,8 +25,9 @@ pub(super) const RTMP: [&str; 2] = ["listen", "rtmps"];
 /// Keys of `rtmps`.
 pub(super) const RTMPS: [&str; 3] = ["listen", "certificate", "key"];
 /// Keys of `[streams.NAME]`.
-pub(super) const STREAM: [&str; 8] = [
+pub(super) const STREAM: [&str; 9] = [
     "source",
+    "quality",
     "trust",
     "transport",
     "publish",
@@ -35,11 +36,15 @@ pub(super) const STREAM: [&str; 8] = [
     "stall_timeout_ms",
     "max_viewers",
 ];
+/// Keys of `[[streams.NAME.quality]]`.
+pub(super) const QUALITY: [&str; 4] = ["name", "source", "trust", "transport"];
 /// Keys of `publish`.
 pub(super) const PUBLISH: [&str; 2] = ["key", "second_publisher"];
 
 /// What a time-out may be: below, a camera on a slow link never connects; above, a dead one is noticed by nobody.
 const TIMEOUT_MS: RangeInclusive<i64> = 100..=120_000;
+/// How many qualities a stream may have.
+const QUALITIES: RangeInclusive<usize> = 2..=4;
 /// What a number of viewers may be.
 const VIEWERS: RangeInclusive<i64> = 1..=1_000_000;
 /// What memory may be, in MiB.
@@ -332,6 +337,61 @@ impl Reader<'_> {
         }
     }
 
+    fn qualities(&mut self, entry: &Entry<'_>) -> Option<Vec<Quality>> {
+        let Some(tables) = entry.item.as_array_of_tables() else {
+            self.wrong_type(entry, "written as [[streams.NAME.quality]]");
+            return None;
+        };
+        let mut qualities = Vec::<Quality>::new();
+        for table in tables {
+            let span = table.span().or(entry.span.clone());
+            let Some(quality) = self.quality(table, span.as_ref()) else { continue };
+            if qualities.iter().any(|other| other.name == quality.name) {
+                self.mistake(span, format_args!("a quality called {} is there already", quality.name));
+            }
+            qualities.push(quality);
+        }
+        if !QUALITIES.contains(&tables.len()) {
+            let (least, most) = (QUALITIES.start(), QUALITIES.end());
+            self.mistake(
+                entry.span.clone(),
+                format_args!("a stream has from {least} to {most} qualities, not {}", tables.len()),
+            );
+        }
+        Some(qualities)
+    }
+
+    fn quality(&mut self, table: &dyn TableLike, span: Option<&Range<usize>>) -> Option<Quality> {
+        let (mut name, mut source, mut trust) = (None, None, None);
+        let (mut transport, mut transport_span) = (None, None);
+        for entry in entries(table) {
+            match entry.name {
+                "name" => match self.text(&entry).map(str::parse::<StreamName>) {
+                    Some(Ok(parsed)) => name = Some(parsed),
+                    Some(Err(error)) => self.mistake(entry.span, format_args!("`name`: {error}")),
+                    None => {}
+                },
+                "source" => source = self.source(&entry),
+                "trust" => trust = self.file(&entry),
+                "transport" => {
+                    transport = self.transport(&entry);
+                    transport_span = entry.span;
+                }
+                _ => self.unknown(&entry, "in a quality", &QUALITY),
+            }
+        }
+        for key in ["name", "source"] {
+            if !table.contains_key(key) {
+                self.mistake(span.cloned(), format_args!("a quality has no `{key}`"));
+            }
+        }
+        let (name, source) = (name?, source?);
+        if let Some(transport) = transport {
+            self.check_transport(&source, transport, transport_span);
+        }
+        Some(Quality { name, source, trust, transport: transport.unwrap_or_default() })
+    }
+
     fn stream(&mut self, named: &Entry<'_>) -> Option<Stream> {
         let name = named.name.parse::<StreamName>();
         if let Err(error) = &name {
@@ -341,7 +401,7 @@ impl Reader<'_> {
         let (mut source, mut trust, mut publish) = (None, None, None);
         let (mut transport, mut transport_span) = (None, None);
         let (mut on_demand, mut connect_timeout_ms, mut stall_timeout_ms) = (None, None, None);
-        let mut max_viewers = None;
+        let (mut max_viewers, mut qualities) = (None, None);
         for entry in entries(table) {
             match entry.name {
                 "source" => source = self.source(&entry),
@@ -351,6 +411,7 @@ impl Reader<'_> {
                     transport_span = entry.span;
                 }
                 "publish" => publish = self.publish(&entry),
+                "quality" => qualities = self.qualities(&entry),
                 "on_demand" => {
                     on_demand = entry.item.as_bool();
                     if on_demand.is_none() {
@@ -363,17 +424,17 @@ impl Reader<'_> {
                 _ => self.unknown(&entry, "in a stream", &STREAM),
             }
         }
-        let message = match (table.contains_key("source"), table.contains_key("publish")) {
-            (false, false) => Some("has no `source`, and no `publish` either"),
-            (true, true) => Some("has both a `source` and `publish`: either we ask or an encoder pushes"),
-            (false, true)
-                if ["trust", "transport", "on_demand", "connect_timeout_ms"]
-                    .iter()
-                    .any(|key| table.contains_key(key)) =>
-            {
-                Some(
-                    "has `publish`, with which `trust`, `transport`, `on_demand` and `connect_timeout_ms` mean nothing",
-                )
+        let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(key));
+        let message = match (has(&["source"]), has(&["publish"]), has(&["quality"])) {
+            (false, false, false) => Some("has no `source`, and no `publish` either"),
+            (true, true, _) => Some("has both a `source` and `publish`: either we ask or an encoder pushes"),
+            (true, false, true) => Some("has both a `source` and `quality`: each quality has its own source"),
+            (false, true, true) => Some("has both `publish` and `quality`: an encoder pushes one quality"),
+            (false, true, false) if has(&["trust", "transport", "on_demand", "connect_timeout_ms"]) => Some(
+                "has `publish`, with which `trust`, `transport`, `on_demand` and `connect_timeout_ms` mean nothing",
+            ),
+            (false, false, true) if has(&["trust", "transport"]) => {
+                Some("has `quality`: `trust` and `transport` belong to each quality's source")
             }
             _ => None,
         };
@@ -382,6 +443,8 @@ impl Reader<'_> {
         }
         let input = if let Some(publish) = publish {
             Input::Publish(publish)
+        } else if let Some(qualities) = qualities {
+            Input::Qualities(qualities)
         } else {
             let source = source?;
             if let Some(transport) = transport {

@@ -54,6 +54,10 @@ fn the_example_is_valid_and_names_every_option_with_its_default() {
     for key in parse::PUBLISH {
         assert!(document["streams"]["studio"]["publish"].get(key).is_some(), "{key}");
     }
+    for key in parse::QUALITY {
+        let qualities = document["streams"]["park"]["quality"].as_array_of_tables().unwrap();
+        assert!(qualities.iter().any(|quality| quality.get(key).is_some()), "{key}");
+    }
     for key in parse::STREAM {
         let streams = document["streams"].as_table_like().unwrap();
         assert!(streams.iter().any(|(_, stream)| stream.get(key).is_some()), "{key}");
@@ -131,7 +135,7 @@ rtmps = { certificate = "" }
             (17, "`back door` has no `source`, and no `publish` either"),
             (18, "`stall_timeout_ms` must be a whole number of milliseconds, not string"),
             (21, "`source` must be text in quotes, not array"),
-            (22, "unknown key `colour` in a stream; known are source, trust, transport, publish"),
+            (22, "unknown key `colour` in a stream; known are source, quality, trust, transport, publish"),
             (24, "`studio` has both a `source` and `publish`"),
             (25, "`key`: a key has 1 to 256 printable characters"),
             (25, "`second_publisher` must be \"takeover\" or \"refuse\""),
@@ -149,7 +153,7 @@ rtmps = { certificate = "" }
 fn a_transport_is_chosen_for_rtsp_alone() {
     let transport = |config: &Config, number: usize| match &config.streams[number].input {
         Input::Source { transport, .. } => *transport,
-        Input::Publish(_) => panic!("a source"),
+        Input::Publish(_) | Input::Qualities(_) => panic!("a source"),
     };
     let text = "[streams.a]\nsource = 'rtsp://h'\ntransport = 'udp'\n[streams.b]\nsource = 'rtsps://h'\n\
                 [streams.c]\nsource = 'rtsp://h'\n";
@@ -262,7 +266,7 @@ fn a_file_is_loaded_or_its_mistakes_are_listed_as_path_and_line() {
     let lines: Vec<_> = error.lines().collect();
     assert_eq!(lines.len(), 2, "{error}");
     assert!(lines[0].starts_with(&format!("{}:2: unknown key `x`", path.display())), "{error}");
-    assert_eq!(loaded.unwrap().streams.len(), 4);
+    assert_eq!(loaded.unwrap().streams.len(), 5);
 }
 
 proptest! {
@@ -332,12 +336,15 @@ fn files_are_looked_for_beside_the_configuration() {
     let trusts: Vec<_> = config
         .streams
         .iter()
-        .filter_map(|stream| match &stream.input {
-            Input::Source { trust, .. } => trust.clone(),
-            Input::Publish(_) => None,
+        .flat_map(|stream| match &stream.input {
+            Input::Source { trust, .. } => trust.iter().cloned().collect(),
+            Input::Publish(_) => Vec::new(),
+            Input::Qualities(all) => {
+                all.iter().filter_map(|quality| quality.trust.clone()).collect::<Vec<_>>()
+            }
         })
         .collect();
-    assert_eq!(trusts, [folder.join("authority.pem")]);
+    assert_eq!(trusts, ["camera.pem", "authority.pem"].map(|name| folder.join(name)));
 }
 
 #[test]
@@ -366,4 +373,41 @@ fn limits_are_whole_numbers_that_make_sense_and_leave_room_for_the_streams() {
     expect(&text, &[(2_003, "1001 streams are too many for one proxy: 1000 at most")]);
     let urls: Vec<_> = (0..=1_000).map(|i| format!("rtsp://h/{i}")).collect();
     assert!(Config::from_urls(&urls, Overrides::default()).is_err());
+}
+
+#[test]
+fn a_stream_may_have_several_qualities_each_with_its_own_source() {
+    let text = "[streams.a]\non_demand = true\n[[streams.a.quality]]\nname = 'main'\nsource = 'rtsp://u:hunter2@h/1'\n\
+                transport = 'udp'\n[[streams.a.quality]]\nname = 'sub'\nsource = 'rtmp://h/live/2'\n";
+    let config = Config::parse(text).unwrap();
+    let Input::Qualities(qualities) = &config.streams[0].input else { panic!("{config:?}") };
+    assert_eq!(qualities[0].transport, Transport::Udp);
+    let names: Vec<_> = config.streams[0].qualities().map(StreamName::as_str).collect();
+    assert_eq!((names, config.streams[0].on_demand), (vec!["main", "sub"], true));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let over = Overrides { transport: Some(Transport::Tcp), ..Overrides::default() };
+    let config = Config::parse_with(text, over).unwrap();
+    let Input::Qualities(qualities) = &config.streams[0].input else { panic!("{config:?}") };
+    assert_eq!([0, 1].map(|i| qualities[i].transport), [Transport::Tcp, Transport::Auto]);
+}
+
+#[test]
+fn mistakes_in_qualities_are_named_with_their_lines() {
+    expect(
+        "[streams.a]\nsource = 'rtsp://h'\n[[streams.a.quality]]\nname = 'main'\nsource = 'rtsp://h'\n\
+         [[streams.a.quality]]\nname = 'main'\nurl = 'rtsp://h:hunter2'\n[streams.b]\nquality = 1\n\
+         [[streams.c.quality]]\nname = 'x y'\nsource = 'rtmp://h/live/2'\ntransport = 'udp'\n\
+         [streams.d]\ntrust = 'x'\n[[streams.d.quality]]\nname = 'n'\nsource = 'rtsp://h'\n\
+         [[streams.d.quality]]\nname = 'n'\nsource = 'rtsp://h'\n",
+        &[
+            (1, "`a` has both a `source` and `quality`"),
+            (6, "a quality has no `source`"),
+            (8, "unknown key `url` in a quality; known are name, source, trust, transport"),
+            (10, "`quality` must be written as [[streams.NAME.quality]], not integer"),
+            (11, "a stream has from 2 to 4 qualities, not 1"),
+            (12, "`name`: a stream name consists of"),
+            (15, "`d` has `quality`: `trust` and `transport` belong to each quality's source"),
+            (20, "a quality called n is there already"),
+        ],
+    );
 }

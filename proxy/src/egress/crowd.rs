@@ -23,8 +23,8 @@ const ENOUGH: usize = 16;
 
 /// Somebody who waits for a stream.
 pub trait Member: Send + Sync + 'static {
-    /// The stream of this number may have something. Must not wait.
-    fn news(&self, number: u32);
+    /// The stream of this id may have something. Must not wait.
+    fn news(&self, id: u32);
 }
 
 /// All crowds.
@@ -56,6 +56,13 @@ pub(super) struct Seat<M> {
     member: Weak<M>,
 }
 
+impl<M: Member> Seat<M> {
+    /// A place for the same viewer among those of another stream; none where it has left.
+    pub(super) fn beside(&self, crowds: &Arc<Crowds<M>>, stream: &Arc<Stream>) -> Option<Self> {
+        Some(crowds.join(stream, &self.member.upgrade()?))
+    }
+}
+
 impl<M> Drop for Seat<M> {
     fn drop(&mut self) {
         let (left, matters) = {
@@ -82,7 +89,7 @@ impl<M: Member> Crowds<M> {
     /// Puts a viewer into a crowd of the stream. From now on it is told of news.
     pub(super) fn join(self: &Arc<Self>, stream: &Arc<Stream>, member: &Arc<M>) -> Seat<M> {
         let mut by_stream = self.lock();
-        let crowds = by_stream.entry(stream.number).or_default();
+        let crowds = by_stream.entry(stream.id).or_default();
         let smallest = crowds.iter().min_by_key(|crowd| crowd.lock().len()).cloned();
         let crowd = smallest.filter(|crowd| crowds.len() == self.processors || crowd.lock().len() < ENOUGH);
         let crowd = crowd.unwrap_or_else(|| {
@@ -110,7 +117,7 @@ impl<M: Member> Crowds<M> {
                 told += turn.len();
                 let all = turn.len() < TURN;
                 for member in turn.drain(..) {
-                    member.news(crowd.stream.number);
+                    member.news(crowd.stream.id);
                 }
                 if all {
                     break;
@@ -126,10 +133,10 @@ impl<M: Member> Crowds<M> {
         if !crowd.lock().is_empty() {
             return false;
         }
-        if let Some(crowds) = by_stream.get_mut(&crowd.stream.number) {
+        if let Some(crowds) = by_stream.get_mut(&crowd.stream.id) {
             crowds.retain(|other| !Arc::ptr_eq(other, crowd));
             if crowds.is_empty() {
-                by_stream.remove(&crowd.stream.number);
+                by_stream.remove(&crowd.stream.id);
             }
         }
         crowd.stream.ignore(&crowd.waker);

@@ -2,7 +2,9 @@
 //!
 //! What belongs here: one module a protocol. Nothing here knows where a stream comes from.
 
+mod climb;
 pub mod crowd;
+mod ladder;
 mod session;
 mod socket;
 pub mod ws;

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use super::{
+    climb::{Change, Climb, Loss},
     crowd::Seat,
     socket::{self, Link, Socket},
     ws::{Service, Viewer},
 };
 use crate::{
-    hub::{self, Admitted, Cursor, Epoch, Fault, Item, State, unix_time_us},
+    hub::{self, Admitted, Cursor, Epoch, Fault, Item, State, Stream, unix_time_us},
     media::{Media, Track},
     metrics::Limit,
 };
@@ -85,8 +86,10 @@ struct Subscription {
     tracks: u32,
     /// The newest fragment there was at the start of the epoch: up to it, all is history.
     history_until: Option<u32>,
-    _seat: Seat<Viewer>,
+    seat: Seat<Viewer>,
     _admitted: Admitted,
+    /// Where the stream comes in several qualities.
+    climb: Option<Box<Climb<Viewer>>>,
 }
 
 impl Subscription {
@@ -149,9 +152,12 @@ impl Session {
     }
 
     /// The stream of this number may have something.
-    pub(super) fn mark(&mut self, number: u32) {
+    pub(super) fn mark(&mut self, id: u32) {
         for subscription in &mut self.subscriptions {
-            subscription.news |= subscription.cursor.stream().number == number;
+            subscription.news |= subscription.cursor.stream().id == id;
+            if let Some(climb) = subscription.climb.as_deref_mut().filter(|climb| climb.awaits(id)) {
+                (subscription.news, climb.look) = (true, true);
+            }
         }
     }
 
@@ -201,8 +207,15 @@ impl Session {
             }
             self.turn = (self.turn + 1) % self.subscriptions.len();
             let i = self.turn;
+            if self.subscriptions[i].climb.is_some() && !self.climb(i) {
+                continue;
+            }
             let subscription = &mut self.subscriptions[i];
-            let item = if subscription.news { subscription.cursor.next() } else { None };
+            let held = subscription
+                .climb
+                .as_mut()
+                .is_some_and(|climb| climb.holds(&subscription.cursor, std::time::Instant::now));
+            let item = if subscription.news && !held { subscription.cursor.next() } else { None };
             let Some(item) = item else {
                 subscription.news = false;
                 idle += 1;
@@ -213,6 +226,9 @@ impl Session {
                 Item::Fragment(fragment) => {
                     let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
                     let live = subscription.is_live(fragment.header.sequence);
+                    if let Some(climb) = &mut subscription.climb {
+                        climb.look |= fragment.header.key_frame && fragment.video;
+                    }
                     if wanted {
                         if live {
                             self.batch.1.get_or_insert(fragment.received);
@@ -223,6 +239,16 @@ impl Session {
                 }
                 Item::State(state, since_time_us, fault) => {
                     let number = subscription.cursor.stream().number;
+                    let now = std::time::Instant::now();
+                    match (&mut subscription.climb, state) {
+                        // It is told when it is known whether another quality can be had.
+                        (Some(climb), State::Offline) => {
+                            climb.lose(Loss::Offline(since_time_us, fault), now);
+                            continue;
+                        }
+                        (Some(climb), State::Live) => climb.live(now),
+                        _ => {}
+                    }
                     self.say(&state_message(number, state, since_time_us, fault));
                 }
                 Item::Epoch(epoch, catch_up_sequence) => match self.epoch(i, &epoch, catch_up_sequence) {
@@ -238,13 +264,55 @@ impl Session {
         false
     }
 
-    /// Announces an epoch; returns its bytes, or nothing when the viewer can decode none of its video, of which it is told.
+    /// Goes on with another quality, where it is time to. False if that ended the subscription.
+    fn climb(&mut self, i: usize) -> bool {
+        let Self { subscriptions, codecs, service, .. } = self;
+        let Some(Subscription { climb: Some(climb), cursor, seat, news, .. }) = subscriptions.get_mut(i)
+        else {
+            return true;
+        };
+        let troubled = cursor.take_trouble();
+        if !(*news && (climb.look || troubled)) {
+            return true;
+        }
+        let decodes = |epoch: &Epoch| is_shown(codecs.as_deref(), epoch);
+        let now = std::time::Instant::now();
+        let Some(change) = climb.step((cursor, seat), &service.crowds, decodes, troubled, now) else {
+            let Some(message) = climb.untold(decodes) else { return true };
+            self.say(&message);
+            let ends = matches!(message, ServerMessage::Error { .. });
+            if ends {
+                self.subscriptions.swap_remove(i);
+            }
+            return !ends;
+        };
+        let Change { cursor, seat, begins_us } = change;
+        let subscription = &mut self.subscriptions[i];
+        let frames = subscription.cursor.leave_out(begins_us);
+        (subscription.cursor, subscription.seat, subscription.history_until) = (cursor, seat, None);
+        let stream = subscription.cursor.stream().clone();
+        self.switched(&stream);
+        if frames > 0 {
+            self.say(&ServerMessage::Dropped { number: stream.number, frames });
+        }
+        true
+    }
+
+    fn switched(&mut self, stream: &Stream) {
+        if let Some(quality) = &stream.quality {
+            let (number, quality) = (stream.number, quality.to_string());
+            self.say(&ServerMessage::Switched { number, quality });
+        }
+    }
+
+    /// Announces an epoch; returns its bytes, or nothing when the viewer can decode none of its video, of which it is told, and
+    /// there is no other quality.
     fn epoch(&mut self, i: usize, epoch: &Epoch, catch_up_sequence: Option<u32>) -> Option<usize> {
         let audio = self.subscriptions[i].audio;
         let mut chosen = 0;
         let mut tracks = Vec::with_capacity(epoch.tracks.len());
         for (index, track) in epoch.tracks.iter().enumerate().take(32) {
-            if (track.is_video() || audio) && self.decodes(&track.codec) {
+            if (track.is_video() || audio) && decodes(self.codecs.as_deref(), &track.codec) {
                 chosen |= 1 << index;
                 tracks.push(wire_track(index as u8, track));
             }
@@ -252,21 +320,21 @@ impl Session {
         let subscription = &mut self.subscriptions[i];
         (subscription.tracks, subscription.history_until) = (chosen, catch_up_sequence);
         let stream = subscription.cursor.stream().clone();
+        let now = std::time::Instant::now();
         if let Some(video) = epoch.tracks.iter().find(|track| track.is_video())
             && !tracks.iter().any(WireTrack::is_video)
         {
-            let error = ServerMessage::Error {
-                code: ErrorCode::UnsupportedCodec,
-                message: format!(
-                    "this browser cannot decode the camera's {} ({}): try another browser, or set the camera to H.264",
-                    video.coding.name(),
-                    video.codec
-                ),
-                retryable: false,
-                stream: Some(stream.name.to_string()),
-            };
-            self.say(&error);
+            let codec = format!("{} ({})", video.coding.name(), video.codec);
+            if let Some(climb) = &mut subscription.climb {
+                subscription.tracks = 0;
+                climb.lose(Loss::Undecodable(codec), now);
+                return Some(0);
+            }
+            self.say(&undecodable(&codec, &stream));
             return None;
+        }
+        if let Some(climb) = &mut subscription.climb {
+            climb.decodable(now);
         }
         let (number, epoch_number) = (stream.number, epoch.number);
         self.say(&ServerMessage::Tracks { number, epoch: epoch_number, catch_up_sequence, tracks });
@@ -322,9 +390,18 @@ impl Session {
                 }
                 self.codecs = Some(codecs);
             }
-            ClientMessage::Subscribe { stream, audio, .. } => self.subscribe(viewer, stream, audio),
-            // Every stream has one size yet.
-            ClientMessage::Quality { .. } => {}
+            ClientMessage::Subscribe { stream, audio, max_height } => {
+                self.subscribe(viewer, stream, audio, max_height);
+            }
+            ClientMessage::Quality { stream, max_height } => {
+                let named = |s: &&mut Subscription| s.cursor.stream().name.as_str() == stream;
+                if let Some(subscription) = self.subscriptions.iter_mut().find(named)
+                    && let Some(climb) = &mut subscription.climb
+                {
+                    climb.show(max_height);
+                    subscription.news = true;
+                }
+            }
             ClientMessage::Unsubscribe { stream } => {
                 self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != stream);
                 match self.service.hub.get(&stream).map(|stream| stream.number) {
@@ -340,8 +417,15 @@ impl Session {
     }
 
     /// Subscribes, or begins anew where there is a subscription already.
-    pub(super) fn subscribe(&mut self, viewer: &Arc<Viewer>, name: String, audio: bool) {
-        self.subscriptions.retain(|s| s.cursor.stream().name.as_str() != name);
+    pub(super) fn subscribe(
+        &mut self,
+        viewer: &Arc<Viewer>,
+        name: String,
+        audio: bool,
+        max_height: Option<u32>,
+    ) {
+        let before = self.subscriptions.iter().position(|s| s.cursor.stream().name.as_str() == name);
+        let before = before.and_then(|i| self.subscriptions.swap_remove(i).climb);
         let Some(stream) = self.service.hub.get(&name).cloned() else {
             return self.unknown(&name);
         };
@@ -354,8 +438,18 @@ impl Session {
             return self.refuse(name, message, true, Limit::STREAM_VIEWERS);
         };
         self.say(&ServerMessage::Subscribed { stream: name, number: stream.number });
+        let (climb, stream) = if stream.has_qualities() {
+            let decodes = |epoch: &Epoch| is_shown(self.codecs.as_deref(), epoch);
+            let (before, now) = (before.map(|climb| *climb), std::time::Instant::now());
+            let (climb, stream) = Climb::new(&stream, max_height, before, decodes, now);
+            (Some(Box::new(climb)), stream)
+        } else {
+            (None, stream)
+        };
+        self.switched(&stream);
         self.subscriptions.push(Subscription {
-            _seat: self.service.crowds.join(&stream, viewer),
+            climb,
+            seat: self.service.crowds.join(&stream, viewer),
             cursor: Cursor::new(stream),
             news: true,
             audio,
@@ -375,10 +469,6 @@ impl Session {
         });
     }
 
-    fn decodes(&self, codec: &str) -> bool {
-        self.codecs.as_ref().map_or_else(|| covers(DEFAULT_CODECS, codec), |codecs| covers(codecs, codec))
-    }
-
     fn unknown(&mut self, name: &str) {
         let name = cut(name, MAX_ERROR_LEN);
         let message = hub::unknown_stream(&name);
@@ -389,6 +479,34 @@ impl Session {
     pub(super) fn say(&mut self, message: &ServerMessage) {
         let text = serde_json::to_string(message).expect("messages are plain data and always serialise");
         self.socket.say(Message::Text(text.into()));
+    }
+}
+
+/// Whether a viewer that decodes these codecs, if it said so, decodes this one.
+fn decodes(codecs: Option<&[String]>, codec: &str) -> bool {
+    codecs.map_or_else(|| covers(DEFAULT_CODECS, codec), |codecs| covers(codecs, codec))
+}
+
+/// Whether it sees pictures of this epoch, if there are some.
+fn is_shown(codecs: Option<&[String]>, epoch: &Epoch) -> bool {
+    let mut video = epoch.tracks.iter().filter(|track| track.is_video()).peekable();
+    video.peek().is_none() || video.any(|track| decodes(codecs, &track.codec))
+}
+
+/// What is wrong with such pictures, for people.
+pub(super) fn undecodable_reason(codec: &str) -> String {
+    format!(
+        "this browser cannot decode the camera's {codec}: try another browser, or set the camera to H.264"
+    )
+}
+
+/// The viewer decodes no picture of the stream.
+pub(super) fn undecodable(codec: &str, stream: &Stream) -> ServerMessage {
+    ServerMessage::Error {
+        code: ErrorCode::UnsupportedCodec,
+        message: undecodable_reason(codec),
+        retryable: false,
+        stream: Some(stream.name.to_string()),
     }
 }
 

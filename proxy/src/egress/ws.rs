@@ -121,9 +121,9 @@ pub struct Viewer {
 }
 
 impl Member for Viewer {
-    fn news(&self, number: u32) {
+    fn news(&self, id: u32) {
         let mut session = self.lock();
-        session.mark(number);
+        session.mark(id);
         if session.attended {
             return;
         }
@@ -148,7 +148,7 @@ impl Viewer {
             let mut session = self.lock();
             session.welcome();
             if let Some(stream) = stream {
-                session.subscribe(self, stream, true);
+                session.subscribe(self, stream, true, None);
             }
             // What came with the handshake.
             if let Err(end) = session.hear_all(self) {

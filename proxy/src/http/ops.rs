@@ -14,7 +14,8 @@ use prometheus_client::{
 
 use super::Server;
 use crate::{
-    hub::{self, State as StreamState},
+    hub::{self, State as StreamState, Stream},
+    media::Media,
     metrics as names,
 };
 
@@ -52,32 +53,14 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StreamLabel {
-    stream: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StreamStateLabel {
-    stream: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PublisherLabel {
-    stream: String,
-    address: String,
-    encoder: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct WarningLabel {
-    stream: String,
-    code: &'static str,
+/// What a sample is of: the stream, which of its qualities where there are several, and more.
+fn labels<const N: usize>(stream: &Stream, more: [(&'static str, String); N]) -> Vec<(&'static str, String)> {
+    let quality = stream.quality.as_ref().map(|quality| ("quality", quality.to_string()));
+    [("stream", stream.name.to_string())].into_iter().chain(quality).chain(more).collect()
 }
 
 /// Reads every stream's numbers when asked for them.
@@ -86,12 +69,13 @@ struct Streams(std::sync::Arc<hub::Hub>);
 
 impl Collector for Streams {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let all: Vec<_> = self.0.iter().map(|stream| (stream.name.to_string(), stream.status())).collect();
+        let all: Vec<_> =
+            self.0.iter().flat_map(Stream::qualities).map(|stream| (stream, stream.status())).collect();
         let mut counter = |name, help, value: fn(&hub::Counts) -> u64| -> std::fmt::Result {
             let metric_type = ConstCounter::new(0u64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, metric_type)?;
             for (stream, status) in &all {
-                let labels = StreamLabel { stream: stream.clone() };
+                let labels = labels(stream, []);
                 ConstCounter::new(value(&status.counts)).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
@@ -108,12 +92,20 @@ impl Collector for Streams {
             c.failures
         })?;
 
+        let help = "Viewers who came to a quality from another one";
+        let counter_type = ConstCounter::new(0u64).metric_type();
+        let mut family = encoder.encode_descriptor(names::QUALITY_SWITCHES, help, None, counter_type)?;
+        for (stream, status) in all.iter().filter(|(stream, _)| stream.quality.is_some()) {
+            let switches = ConstCounter::new(status.counts.switches);
+            switches.encode(family.encode_family(&labels(stream, []))?)?;
+        }
+
         let gauge_type = ConstGauge::new(0i64).metric_type();
         let mut gauge = |name, help, value: fn(&hub::Status) -> Option<f64>| -> std::fmt::Result {
             let mut family = encoder.encode_descriptor(name, help, None, gauge_type)?;
             for (stream, status) in &all {
                 let Some(value) = value(status) else { continue };
-                let labels = StreamLabel { stream: stream.clone() };
+                let labels = labels(stream, []);
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
@@ -136,20 +128,30 @@ impl Collector for Streams {
         for (stream, status) in &all {
             let Some(origin) = &status.origin else { continue };
             let (address, encoder) = (origin.address.to_string(), origin.encoder.clone().unwrap_or_default());
-            let labels = PublisherLabel { stream: stream.clone(), address, encoder };
+            let labels = labels(stream, [("address", address), ("encoder", encoder)]);
             ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
         }
         let help = "1 for each thing that is not as it should be";
         let mut family = encoder.encode_descriptor(names::WARNING, help, None, gauge_type)?;
         for (stream, status) in &all {
             for warning in &status.warnings {
-                let labels = WarningLabel { stream: stream.clone(), code: warning.code };
+                let labels = labels(stream, [("code", warning.code.to_owned())]);
+                ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "1 for the pictures of each of a stream's qualities";
+        let mut family = encoder.encode_descriptor(names::QUALITY, help, None, gauge_type)?;
+        for (stream, status) in all.iter().filter(|(stream, _)| stream.quality.is_some()) {
+            for track in &status.tracks {
+                let Media::Video { width, height, .. } = track.media else { continue };
+                let size = [("width", width.to_string()), ("height", height.to_string())];
+                let labels = [labels(stream, [("codec", track.codec.clone())]), size.to_vec()].concat();
                 ConstGauge::new(1i64).encode(family.encode_family(&labels)?)?;
             }
         }
         let mut family = encoder.encode_descriptor(names::STREAMS, "Streams by state", None, gauge_type)?;
         for state in StreamState::ALL {
-            let count = all.iter().filter(|(_, status)| status.state == state).count();
+            let count = self.0.iter().filter(|stream| stream.foremost().state() == state).count();
             ConstGauge::new(count as i64)
                 .encode(family.encode_family(&StateLabel { state: state.as_str() })?)?;
         }
@@ -157,7 +159,7 @@ impl Collector for Streams {
         let mut family = encoder.encode_descriptor(names::STREAM_STATE, help, None, gauge_type)?;
         for (stream, status) in &all {
             for state in StreamState::ALL {
-                let labels = StreamStateLabel { stream: stream.clone(), state: state.as_str() };
+                let labels = labels(stream, [("state", state.as_str().to_owned())]);
                 let value = i64::from(status.state == state);
                 ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }

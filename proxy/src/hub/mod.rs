@@ -6,6 +6,7 @@
 
 mod cursor;
 mod fragment;
+mod group;
 mod lag;
 mod meter;
 mod ring;
@@ -16,9 +17,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::config::StreamName;
 
+use group::Group;
 use ring::Memory;
+use stream::Place;
 
-pub use cursor::{Cursor, Item};
+pub use cursor::{Cursor, Entry, Item, Key};
 pub use fragment::Fragment;
 pub use status::{Counts, Fault, Origin, State, Status, Warning};
 pub(crate) use stream::unix_time_us;
@@ -39,6 +42,9 @@ pub struct Spec {
     pub on_demand: bool,
     /// How many may watch it at a time; none: as many as come.
     pub max_viewers: Option<u32>,
+    /// What its qualities are called, best first; none where there is one. All but the best are only fetched while
+    /// somebody gets them.
+    pub qualities: Vec<StreamName>,
 }
 
 /// What is said, in every protocol, to whoever asks for a stream there is not. `name` comes from a peer: cut it first.
@@ -49,18 +55,34 @@ pub fn unknown_stream(name: &str) -> String {
 impl Hub {
     /// A hub of streams with these names; `true` stands for a stream that is only fetched while somebody watches.
     pub fn new(names: impl IntoIterator<Item = (StreamName, bool)>) -> Self {
-        let specs = names.into_iter().map(|(name, on_demand)| Spec { name, on_demand, max_viewers: None });
+        let specs = names.into_iter().map(|(name, on_demand)| Spec {
+            name,
+            on_demand,
+            max_viewers: None,
+            qualities: Vec::new(),
+        });
         Self::with(specs, usize::MAX)
     }
 
     /// A hub of these streams, which hold so many bytes of their last seconds together.
     pub fn with(specs: impl IntoIterator<Item = Spec>, history_bytes: usize) -> Self {
         let specs: Vec<_> = specs.into_iter().collect();
-        let memory = Memory::new(history_bytes, specs.len());
-        let streams = (1..)
-            .zip(specs)
-            .map(|(number, spec)| (spec.name.clone(), Stream::new(spec, number, memory.clone())))
-            .collect();
+        let rings = specs.iter().map(|spec| spec.qualities.len().max(1)).sum();
+        let memory = Memory::new(history_bytes, rings);
+        let mut ids = 1..;
+        let mut stream = |spec: Spec, number| {
+            let group = Arc::new(Group::new(spec.qualities.len()));
+            let mut made = |spec: &Spec, quality: Option<&StreamName>, lower| {
+                let id = ids.next().unwrap_or_default();
+                let (quality, group, memory) = (quality.cloned(), group.clone(), memory.clone());
+                Stream::new(spec.clone(), Place { id, number, quality, lower, group, memory })
+            };
+            let lower = Spec { on_demand: true, ..spec.clone() };
+            let lower = spec.qualities.iter().skip(1).map(|name| made(&lower, Some(name), Vec::new()));
+            let lower = lower.collect();
+            (spec.name.clone(), made(&spec, spec.qualities.first(), lower))
+        };
+        let streams = (1..).zip(specs).map(|(number, spec)| stream(spec, number)).collect();
         Self { streams }
     }
 

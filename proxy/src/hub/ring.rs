@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use super::{fragment::Fragment, lag::Place};
@@ -165,6 +166,16 @@ impl Ring {
     /// The newest fragment.
     pub(super) fn newest(&self) -> Option<&Arc<Fragment>> {
         self.fragments.back().map(|held| &held.fragment)
+    }
+
+    /// Presentation time at which the next key frame is due, in microseconds.
+    pub(super) fn due_us(&self) -> Option<i64> {
+        Some(self.last_key_us?.saturating_add(self.key_interval_us?))
+    }
+
+    /// How much later the newest fragment was received than the one at `position`, if that is held.
+    pub(super) fn waited(&self, position: u64) -> Option<Duration> {
+        Some(self.newest()?.received.saturating_duration_since(self.get(position)?.received))
     }
 
     /// Where a viewer for whom the fragment at `position` is next stands, if that is held.

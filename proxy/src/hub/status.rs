@@ -78,6 +78,8 @@ pub struct Counts {
     pub clock_jumps: u64,
     /// Attempts to reach the camera that failed, and sessions that ended.
     pub failures: u64,
+    /// Viewers who came here from another quality of the stream.
+    pub switches: u64,
 }
 
 /// All there is to tell about a stream.
@@ -89,7 +91,7 @@ pub struct Status {
     pub since_time_us: i64,
     /// The last thing that went wrong, if it is still so.
     pub fault: Option<Fault>,
-    /// How many watch.
+    /// How many watch; of several qualities, this one.
     pub viewers: usize,
     /// The tracks of the current epoch.
     pub tracks: Vec<Track>,

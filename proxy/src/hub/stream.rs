@@ -19,13 +19,14 @@ use tokio::sync::{Notify, watch};
 use super::{
     Spec,
     fragment::Fragment,
+    group::Group,
     meter::Meter,
     ring::{Limits, Memory, Ring},
     status::{Counts, Fault, Origin, State, Status, Warning},
 };
 use crate::{
     config::StreamName,
-    media::{Frame, Track, time},
+    media::{Frame, Media, Track, time},
     mux::{fragment, init, timeline::Timeline},
 };
 
@@ -35,9 +36,13 @@ const MAX_FRAME_LEN: usize = 8 << 20;
 /// One camera's stream.
 #[derive(Debug)]
 pub struct Stream {
-    /// Its name.
+    /// Its name, which its qualities share.
     pub name: StreamName,
-    /// Stands for it on the wire.
+    /// Which quality it is, where there are several.
+    pub quality: Option<StreamName>,
+    /// Stands for it here; no other stream or quality has it.
+    pub id: u32,
+    /// Stands for it on the wire, and for all its qualities.
     pub number: u32,
     /// Whether it is only fetched while somebody watches.
     pub on_demand: bool,
@@ -45,7 +50,24 @@ pub struct Stream {
     viewers: watch::Sender<usize>,
     max_viewers: Option<u32>,
     admitted: AtomicU32,
-    origin: Instant,
+    /// Of those in `viewers`: who gets another quality and waits for this one.
+    waiting: AtomicU32,
+    group: Arc<Group>,
+    /// The other qualities, best first, where this is the best one.
+    lower: Vec<Arc<Self>>,
+    /// In pixels, of the last epoch that had video; 0 before.
+    height: AtomicU32,
+}
+
+/// A stream's place among others.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) id: u32,
+    pub(super) number: u32,
+    pub(super) quality: Option<StreamName>,
+    pub(super) lower: Vec<Arc<Stream>>,
+    pub(super) group: Arc<Group>,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// What is guarded by the stream's lock.
@@ -59,8 +81,6 @@ pub(super) struct Shared {
     pub(super) epoch: Option<Arc<Epoch>>,
     pub(super) ring: Ring,
     pub(super) wakers: Vec<Arc<Notify>>,
-    last_epoch: u32,
-    sequence: u32,
     timelines: Vec<Timeline>,
     end_us: i64,
     awaiting_key_frame: bool,
@@ -70,6 +90,8 @@ pub(super) struct Shared {
     session: u64,
     /// Where the session's zero stands on the timeline; known from its first tracks on.
     session_base_us: Option<i64>,
+    /// A picture of the session was passed on.
+    session_pictured: bool,
     session_origin: Option<Origin>,
     session_transport: Option<&'static str>,
     warnings: Vec<Warning>,
@@ -109,10 +131,13 @@ impl Leading {
 }
 
 impl Stream {
-    pub(super) fn new(spec: Spec, number: u32, memory: Arc<Memory>) -> Arc<Self> {
-        let Spec { name, on_demand, max_viewers } = spec;
+    pub(super) fn new(spec: Spec, place: Place) -> Arc<Self> {
+        let Spec { name, on_demand, max_viewers, .. } = spec;
+        let Place { id, number, quality, lower, group, memory } = place;
         Arc::new(Self {
             name,
+            quality,
+            id,
             number,
             on_demand,
             shared: Mutex::new(Shared {
@@ -123,8 +148,6 @@ impl Stream {
                 epoch: None,
                 ring: Ring::new(Limits::default(), memory),
                 wakers: Vec::new(),
-                last_epoch: 0,
-                sequence: 0,
                 timelines: Vec::new(),
                 end_us: 0,
                 awaiting_key_frame: true,
@@ -133,6 +156,7 @@ impl Stream {
                 counts: Counts::default(),
                 session: 0,
                 session_base_us: None,
+                session_pictured: false,
                 session_origin: None,
                 session_transport: None,
                 warnings: Vec::new(),
@@ -140,7 +164,10 @@ impl Stream {
             viewers: watch::Sender::new(0),
             max_viewers,
             admitted: AtomicU32::new(0),
-            origin: Instant::now(),
+            waiting: AtomicU32::new(0),
+            group,
+            lower,
+            height: AtomicU32::new(0),
         })
     }
 
@@ -152,6 +179,60 @@ impl Stream {
     /// How many watch, to wait for.
     pub fn viewers(&self) -> watch::Receiver<usize> {
         self.viewers.subscribe()
+    }
+
+    /// All its qualities, best first; itself where there is one.
+    pub fn qualities(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(&self.lower)
+    }
+
+    /// Whether it gives pictures.
+    pub fn state(&self) -> State {
+        self.lock().state
+    }
+
+    /// The quality that stands for all of them where one has to: the best one that gives pictures, or else is nearest to it.
+    pub fn foremost(self: &Arc<Self>) -> &Arc<Self> {
+        let rank = |stream: &&Arc<Self>| match stream.state() {
+            State::Live => 0,
+            State::Connecting => 1,
+            State::Offline => 2,
+            State::Idle => 3,
+        };
+        self.qualities().min_by_key(rank).unwrap_or(self)
+    }
+
+    /// How many watch it in whichever quality.
+    pub fn admitted(&self) -> usize {
+        self.admitted.load(Ordering::Relaxed) as usize
+    }
+
+    /// The epoch that is on, where there is one.
+    pub fn epoch(&self) -> Option<Arc<Epoch>> {
+        self.lock().epoch.clone()
+    }
+
+    /// Counts a viewer who comes from another quality.
+    pub fn count_switch(&self) {
+        self.lock().counts.switches += 1;
+    }
+
+    /// Whether there are several qualities of it.
+    pub fn has_qualities(&self) -> bool {
+        !self.lower.is_empty()
+    }
+
+    /// How high its pictures are, or were last, in pixels.
+    pub fn height(&self) -> Option<u32> {
+        Some(self.height.load(Ordering::Relaxed)).filter(|height| *height > 0)
+    }
+
+    /// Its name in a log: `gate`, and `gate@sub` where there are several qualities.
+    pub fn label(&self) -> String {
+        match &self.quality {
+            Some(quality) => format!("{}@{quality}", self.name),
+            None => self.name.to_string(),
+        }
     }
 
     /// Lets one more watch, if there is room.
@@ -168,6 +249,16 @@ impl Stream {
 
     pub(super) fn leave(&self) {
         self.viewers.send_modify(|n| *n = n.saturating_sub(1));
+    }
+
+    /// One of those who joined waits for a key frame, and has another quality meanwhile.
+    pub(super) fn begin_to_wait(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Not any more.
+    pub(super) fn end_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// From now on `waker` is told whenever a cursor may have something. Many cursors may share one.
@@ -200,13 +291,13 @@ impl Stream {
 
     /// All there is to tell.
     pub fn status(&self) -> Status {
-        let now_us = self.elapsed_us(Instant::now());
+        let now_us = self.group.elapsed_us(Instant::now());
         let mut shared = self.lock();
         Status {
             state: shared.state,
             since_time_us: shared.since_time_us,
             fault: shared.fault.clone(),
-            viewers: *self.viewers.borrow(),
+            viewers: self.viewers.borrow().saturating_sub(self.waiting.load(Ordering::Relaxed) as usize),
             tracks: shared.epoch.as_ref().map(|epoch| epoch.tracks.clone()).unwrap_or_default(),
             bits_per_second: shared.meter.bits_per_second(now_us),
             frames_per_second: shared.meter.frames_per_second(now_us),
@@ -217,10 +308,6 @@ impl Stream {
             warnings: shared.warnings.clone(),
             counts: shared.counts,
         }
-    }
-
-    fn elapsed_us(&self, at: Instant) -> i64 {
-        i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX)
     }
 }
 
@@ -248,6 +335,14 @@ impl Shared {
         self.wake();
     }
 
+    /// The session's zero stands here on the timeline, in microseconds, and nothing of it was placed yet.
+    fn begin_at(&mut self, base_us: i64) {
+        self.session_base_us = Some(base_us);
+        for timeline in &mut self.timelines {
+            *timeline = Timeline::new(timeline.timescale(), base_us);
+        }
+    }
+
     fn wake(&self) {
         for waker in &self.wakers {
             waker.notify_one();
@@ -257,6 +352,7 @@ impl Shared {
     /// Ends the session, and what was only true of it.
     fn end_session(&mut self) {
         self.session_base_us = None;
+        self.session_pictured = false;
         self.session_origin = None;
         self.session_transport = None;
         self.warnings.clear();
@@ -283,7 +379,8 @@ pub struct Publisher {
 impl Publisher {
     /// Opens an epoch with these tracks.
     pub fn tracks(&self, tracks: Vec<Track>, now: Instant) -> Result<(), mp4_atom::Error> {
-        let now_us = self.stream.elapsed_us(now);
+        let group = &self.stream.group;
+        let now_us = group.elapsed_us(now);
         let mut shared = self.stream.lock();
         if shared.session != self.session {
             return Ok(());
@@ -291,7 +388,7 @@ impl Publisher {
         if shared.epoch.as_ref().is_some_and(|epoch| epoch.tracks == tracks) {
             return Ok(()); // said again, as some cameras do with each key frame
         }
-        let number = shared.last_epoch + 1;
+        let number = group.next_epoch();
         let mut inits = Vec::with_capacity(tracks.len());
         for (index, track) in tracks.iter().enumerate() {
             let header = Header::init(self.stream.number, number, index as u8).encode();
@@ -310,7 +407,13 @@ impl Publisher {
         let timelines = timelines.collect();
         shared.end_epoch();
         shared.timelines = timelines;
-        shared.last_epoch = number;
+        let height = tracks.iter().find_map(|track| match track.media {
+            Media::Video { height, .. } => Some(height),
+            Media::Audio { .. } => None,
+        });
+        if let Some(height) = height {
+            self.stream.height.store(height, Ordering::Relaxed);
+        }
         shared.epoch = Some(Arc::new(Epoch { number, tracks, inits }));
         shared.awaiting_key_frame = true;
         Ok(())
@@ -319,18 +422,15 @@ impl Publisher {
     /// Passes a frame on, whose last packet came in at `received`. False if it was left out: after a loss, before the
     /// first key frame, or because it is too large.
     pub fn frame(&self, frame: Frame, received: Instant) -> bool {
-        let received_us = self.stream.elapsed_us(received);
+        let group = &self.stream.group;
+        let received_us = group.elapsed_us(received);
         let mut guard = self.stream.lock();
         let shared = &mut *guard;
         if shared.session != self.session {
             return false;
         }
         let Some(epoch) = shared.epoch.clone() else { return false };
-        let (Some(track), Some(timeline)) =
-            (epoch.tracks.get(frame.track), shared.timelines.get_mut(frame.track))
-        else {
-            return false;
-        };
+        let Some(track) = epoch.tracks.get(frame.track) else { return false };
         let (video, len) = (track.is_video(), frame.data.len());
         let has_video = epoch.tracks.iter().any(Track::is_video);
         let ready = !shared.awaiting_key_frame || (frame.key_frame && (video || !has_video));
@@ -340,6 +440,12 @@ impl Publisher {
             return false;
         }
         let begins = std::mem::replace(&mut shared.awaiting_key_frame, false) && video;
+        if !std::mem::replace(&mut shared.session_pictured, true)
+            && let Some(at_us) = group.stands_at_us(received_us, shared.end_us)
+        {
+            shared.begin_at(at_us.saturating_sub(time::ticks_to_us(frame.pts_ticks, track.timescale)));
+        }
+        let Some(timeline) = shared.timelines.get_mut(frame.track) else { return false };
         let place = timeline.place(&frame, received_us);
         shared.counts.clock_jumps += u64::from(place.jumped);
         if video && shared.leading.refers_back(place.presentation_time_ticks(), begins) {
@@ -352,20 +458,22 @@ impl Publisher {
             key_frame: frame.key_frame,
             number: self.stream.number,
             epoch: epoch.number,
-            sequence: shared.sequence,
+            sequence: group.next_sequence(),
             decode_time_ticks: place.decode_time_ticks,
             composition_offset_ticks: place.composition_offset_ticks,
             duration_ticks: place.duration_ticks,
             capture_time_us: frame.capture_time_us,
             payload_offset: fragment::OVERHEAD as u32,
         };
-        shared.sequence = shared.sequence.wrapping_add(1);
         shared.counts.bytes += len as u64;
         if video {
             shared.counts.frames += 1;
             shared.meter.frame(received_us, len as u32, frame.key_frame);
         }
         let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
+        if video {
+            group.passed(pts_us, received_us);
+        }
         let video_number = shared.counts.frames - u64::from(video);
         // The one allocation of a frame on its way through; its bytes stay where ingest put them.
         let fragment = Fragment::new(header, place.declared_duration_ticks, frame.data, pts_us, received);

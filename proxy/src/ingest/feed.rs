@@ -57,7 +57,7 @@ impl<From: Display> Feed<'_, From> {
         // Where there are pictures, sound alone is a stall.
         let mut pictured = true;
         let warn = |code, message: String| {
-            tracing::warn!(stream = %stream.name, %from, code, "{message}");
+            tracing::warn!(stream = %stream.label(), %from, code, "{message}");
             publisher.warn(Warning { code, message });
         };
         loop {
@@ -75,7 +75,7 @@ impl<From: Display> Feed<'_, From> {
                     deadline = Instant::now() + stall_timeout;
                 }
                 Ok(Ok(Event::Tracks(tracks))) => {
-                    tracing::info!(stream = %stream.name, %from, tracks = %summary(&tracks), "live");
+                    tracing::info!(stream = %stream.label(), %from, tracks = %summary(&tracks), "live");
                     pictured = tracks.iter().any(Track::is_video);
                     if let Err(error) = publisher.tracks(tracks, std::time::Instant::now()) {
                         let reason = format!("the parameter sets cannot be packed: {error}");

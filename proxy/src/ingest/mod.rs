@@ -82,7 +82,7 @@ impl Job {
         loop {
             attempt.spawn(self.clone().feed());
             let Some(Err(error)) = attempt.join_next().await else { return };
-            tracing::error!(stream = %self.stream.name, camera = %self.target.source, %error, "please report this");
+            tracing::error!(stream = %self.stream.label(), camera = %self.target.source, %error, "please report this");
             let reason = "this program failed on what the camera sent; it is tried again".into();
             self.stream.set_state(State::Offline, Some(Fault { code: "internal", reason }));
             tokio::time::sleep(AFTER_PANIC).await;
@@ -107,14 +107,14 @@ impl Job {
             let fault = tokio::select! {
                 fault = self.session(&mut target, &mut pictures) => fault,
                 () = self.unwanted() => {
-                    tracing::info!(stream = %self.stream.name, "nobody watches any more: the camera is let go");
+                    tracing::info!(stream = %self.stream.label(), "nobody watches any more: the camera is let go");
                     continue;
                 }
             };
             let known = self.stream.status().fault.as_ref() == Some(&fault);
             if !known {
                 tracing::warn!(
-                    stream = %self.stream.name, camera = %self.target.source, code = fault.code,
+                    stream = %self.stream.label(), camera = %self.target.source, code = fault.code,
                     "no pictures: {}", fault.reason
                 );
             }
@@ -154,7 +154,7 @@ impl Job {
             Err(fault) => return fault,
         };
         let transport = session.transport();
-        tracing::info!(stream = %self.stream.name, camera = %self.target.source, transport, "connected");
+        tracing::info!(stream = %self.stream.label(), camera = %self.target.source, transport, "connected");
         let publisher = self.stream.publish();
         publisher.transport(transport);
         let feed = Feed {

@@ -41,6 +41,14 @@
 //!   2 s where that is longer; where no newer key frame is there, media may cease until the next one.
 //! - `subscribe` to a stream that is subscribed already begins anew: the answer, the tracks, and media from the cached key
 //!   frame on. `unsubscribe` is answered whether or not there was a subscription.
+//! - A server may have a stream in several **qualities**, and gives a viewer one of them at a time: by `max_height`, and a
+//!   lower one where the viewer's socket does not take a better one. It says which (`switched`) behind `subscribed`, and
+//!   whenever it goes on with another one: that begins at a key frame, in an epoch of its own, whose fragments are no
+//!   history. Epochs and sequences count over all qualities together, so that a viewer sees gaps in both; whoever comes
+//!   back to a quality finds its epoch announced once more. The qualities stand on one timeline, and another one begins
+//!   behind what was sent of the one before; only where two cameras' clocks part it may step back once. While a quality
+//!   gives no pictures and another one is tried, `offline` says `connecting`, and its own reason when none is left.
+//!   `tracks` alone is enough for a client that does not know `switched`.
 //! - `max_height` in `subscribe` is the height at which the stream is shown; a server that has it in one size only ignores
 //!   it. A change of it is told by `quality`, but only to a server whose `welcome` has `"quality"` among its `features`:
 //!   others take it for a message that is not allowed.

@@ -26,12 +26,12 @@ pub enum ClientMessage {
         #[serde(default = "yes")]
         audio: bool,
         /// The height at which it is shown, in pixels of the screen: a server that has the stream in several sizes may
-        /// give the smallest that is no lower. Absent: the best there is.
+        /// give the smallest that is hardly lower. Absent: the best there is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_height: Option<u32>,
     },
     /// The subscribed stream is shown at another height from now on. Only to a server with the feature `quality`. It has
-    /// no answer; where the server changes to another size, a new epoch follows.
+    /// no answer; where the server changes to another size, `switched` follows.
     Quality {
         /// The stream's name.
         stream: String,
@@ -119,6 +119,14 @@ pub enum ServerMessage {
         number: u32,
         /// How many frames of video; of sound where the stream has no video.
         frames: u32,
+    },
+    /// From here on the stream comes in another quality, or, behind `subscribed`, in this one of several. `tracks` follows,
+    /// and media from a key frame on.
+    Switched {
+        /// The stream's number.
+        number: u32,
+        /// The quality's name, as the server's configuration calls it.
+        quality: String,
     },
     /// Something the client asked for cannot be.
     Error {
@@ -230,7 +238,7 @@ mod tests {
     #[test]
     fn text_messages_match_their_golden_vectors() {
         assert_eq!(golden::<ClientMessage>(include_str!("../vectors/client.jsonl")), 7);
-        assert_eq!(golden::<ServerMessage>(include_str!("../vectors/server.jsonl")), 11);
+        assert_eq!(golden::<ServerMessage>(include_str!("../vectors/server.jsonl")), 12);
     }
 
     #[test]

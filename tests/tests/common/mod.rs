@@ -18,6 +18,23 @@ const FPS: f64 = 25.0;
 /// The page's player.
 pub(crate) const PLAYER: &str = "document.querySelector('sightline-player')";
 
+/// Looks every 5 ms at what is on the screen: the picture that is kept, where there is one, else the video.
+pub(crate) const LOOK: &str = "(() => { \
+    const { shadowRoot } = document.querySelector('sightline-player'); \
+    const context = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true }); \
+    const seen = e => e?.checkVisibility({ opacityProperty: true, visibilityProperty: true }); \
+    window.sameDocument = true; window.looks = 0; window.dark = []; \
+    setInterval(() => { \
+        const kept = shadowRoot.querySelector('canvas'), video = shadowRoot.querySelector('video'); \
+        const top = seen(kept) ? kept : seen(video) ? video : null; \
+        context.clearRect(0, 0, 8, 8); \
+        if (top) context.drawImage(top, 0, 0, 8, 8); \
+        const { data } = context.getImageData(0, 0, 8, 8); \
+        const light = data.reduce((sum, byte, i) => i % 4 < 3 ? sum + byte : sum, 0) / 192; \
+        looks++; \
+        if (light < 60) dark.push([Math.round(performance.now()), top?.tagName ?? 'nothing', light]); \
+    }, 5); })()";
+
 pub(crate) fn with(
     browser: &Mutex<Option<Browser>>,
     engine: Engine,

@@ -346,7 +346,8 @@ proptest! {
 #[test]
 fn no_more_watch_than_there_is_room_for() {
     let name: crate::config::StreamName = "cam".parse().expect("a name");
-    let hub = Hub::with([Spec { name, on_demand: false, max_viewers: Some(2) }], usize::MAX);
+    let hub =
+        Hub::with([Spec { name, on_demand: false, max_viewers: Some(2), qualities: Vec::new() }], usize::MAX);
     let stream = hub.get("cam").expect("there");
     let [first, _second] = [0, 1].map(|_| stream.admit().expect("room"));
     assert!(stream.admit().is_none());
