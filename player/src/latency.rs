@@ -120,7 +120,8 @@ impl SoundClock {
         match self {
             Self::Samples => BEGIN_WITH_MS,
             Self::Routed => 60.0,
-            Self::TimeStamps | Self::OneRate => 40.0,
+            Self::TimeStamps => 20.0,
+            Self::OneRate => 40.0,
         }
     }
 
