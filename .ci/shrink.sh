@@ -26,7 +26,7 @@ fi
 opt() {
   wasm-opt --enable-bulk-memory --enable-reference-types --enable-sign-ext --enable-nontrapping-float-to-int \
     --enable-mutable-globals --enable-multivalue "$WASM" -o "$1" --strip-debug --strip-producers --strip-target-features \
-    --low-memory-unused --one-caller-inline-max-function-size=20 --flatten --rereloop -Oz -Oz "${@:2}"
+    --low-memory-unused --one-caller-inline-max-function-size=20 --flatten --rereloop -Oz -Oz --optimize-instructions "${@:2}"
 }
 
 # mend WASM GLUE   binaryen before 109 exports the first table whichever is meant. The one that the glue knows is the second.
