@@ -9,12 +9,11 @@ use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 
-use js_sys::Uint8Array;
 use sightline_wire::Header;
 use wasm_bindgen::__rt::LazyCell;
 
+use crate::browser::{Uint8Array, now_ms, random};
 use crate::link::{Ask, Command, Event, Link, News, Wanted};
-use crate::player::{now_ms, random};
 use crate::prelude::*;
 use crate::transport::{Message, Transport};
 
