@@ -25,6 +25,7 @@ pub mod json;
 pub mod latency;
 pub mod link;
 pub mod message;
+mod recent;
 pub mod reconnect;
 pub mod reorder;
 pub mod session;
