@@ -5,7 +5,6 @@
 //! Invariant: events are handled one at a time, in order, also when carrying out a command causes the next one; after
 //! [`Player::destroy`] nothing is left: no seat, timer, callback or object URL.
 
-use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 
@@ -41,7 +40,7 @@ struct Shell {
     /// Where this browser needs them right.
     durations: Option<Cell<Durations>>,
     session: RefCell<Session<Payload>>,
-    events: RefCell<VecDeque<Event<Payload>>>,
+    events: RefCell<Vec<Event<Payload>>>,
     busy: Cell<bool>,
     gone: Cell<bool>,
     /// Borrowed for a moment only: whoever is told something may end this player.
@@ -312,12 +311,12 @@ impl Shell {
 
     /// Handles an event, and those that carrying out its commands causes.
     fn take(self: &Rc<Self>, event: Event<Payload>) {
-        self.events.borrow_mut().push_back(event);
+        self.events.borrow_mut().push(event);
         if self.busy.replace(true) {
             return;
         }
-        loop {
-            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+        while !self.events.borrow().is_empty() {
+            let event = self.events.borrow_mut().remove(0);
             if self.gone.get() {
                 continue;
             }
