@@ -6,8 +6,6 @@
 //!
 //! Invariant: at most one operation is in flight, operations keep their order, and the bytes waiting are bounded.
 
-use alloc::collections::VecDeque;
-
 use crate::prelude::*;
 
 /// Bytes that may wait for one SourceBuffer. A browser that is this far behind will not catch up: start over.
@@ -68,24 +66,23 @@ enum Item<P> {
 /// The queue of one SourceBuffer.
 #[derive(Debug)]
 pub struct Queue<P> {
-    waiting: VecDeque<Item<P>>,
+    /// In front those that are in flight.
+    items: Vec<Item<P>>,
+    in_flight: usize,
     waiting_bytes: usize,
-    in_flight: Vec<Item<P>>,
-    busy: bool,
     retried: bool,
     has_appended: bool,
 }
 
 impl<P> Default for Queue<P> {
     fn default() -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            in_flight: Vec::new(),
-            busy: false,
-            retried: false,
-            has_appended: false,
-        }
+        Self { items: Vec::new(), in_flight: 0, waiting_bytes: 0, retried: false, has_appended: false }
+    }
+}
+
+impl<P> Item<P> {
+    fn bytes(&self) -> usize {
+        if let Self::Payload(_, bytes) = self { *bytes } else { 0 }
     }
 }
 
@@ -97,59 +94,52 @@ impl<P: Clone> Queue<P> {
             return false;
         }
         self.waiting_bytes += bytes;
-        self.waiting.push_back(Item::Payload(payload, bytes));
+        self.items.push(Item::Payload(payload, bytes));
         true
     }
 
     /// What follows is of another codec.
     pub fn change_type(&mut self, mime: String) {
-        self.waiting.push_back(Item::ChangeType(mime));
+        self.items.push(Item::ChangeType(mime));
     }
 
     /// Forgets everything before `end_s`, once what waits already is appended.
     pub fn remove_before(&mut self, end_s: f64) {
-        self.waiting.push_back(Item::RemoveBefore(end_s));
+        self.items.push(Item::RemoveBefore(end_s));
     }
 
     /// The next operation, or `None` while one is in flight or nothing waits.
     pub fn next_operation(&mut self) -> Option<Operation<P>> {
-        if self.busy {
+        if self.in_flight > 0 {
             return None;
         }
-        match self.waiting.pop_front()? {
-            Item::ChangeType(mime) => {
-                self.busy = true;
-                self.in_flight = vec![Item::ChangeType(mime.clone())];
-                Some(Operation::ChangeType(mime))
-            }
-            Item::RemoveBefore(end_s) => {
-                self.busy = true;
-                self.in_flight = vec![Item::RemoveBefore(end_s)];
-                Some(Operation::RemoveBefore { end_s })
-            }
-            Item::Payload(payload, bytes) => {
-                let mut total = bytes;
-                let mut together = vec![payload.clone()];
-                self.in_flight = vec![Item::Payload(payload, bytes)];
-                while let Some(Item::Payload(next, bytes)) = self.waiting.front() {
-                    if total + bytes > MAX_APPEND_BYTES {
+        let (operation, count) = match self.items.first()? {
+            Item::ChangeType(mime) => (Operation::ChangeType(mime.clone()), 1),
+            Item::RemoveBefore(end_s) => (Operation::RemoveBefore { end_s: *end_s }, 1),
+            Item::Payload(..) => {
+                let mut payloads = Vec::new();
+                let mut total = 0;
+                for item in &self.items {
+                    let Item::Payload(payload, bytes) = item else { break };
+                    if total > 0 && total + bytes > MAX_APPEND_BYTES {
                         break;
                     }
                     total += bytes;
-                    together.push(next.clone());
-                    self.in_flight.extend(self.waiting.pop_front());
+                    payloads.push(payload.clone());
                 }
                 self.waiting_bytes -= total;
-                self.busy = true;
-                Some(Operation::Append(together))
+                let count = payloads.len();
+                (Operation::Append(payloads), count)
             }
-        }
+        };
+        self.in_flight = count;
+        Some(operation)
     }
 
     /// The operation in flight is done. Returns how many segments it appended.
     pub fn done(&mut self) -> usize {
-        self.busy = false;
-        let appended = self.in_flight.drain(..).filter(|item| matches!(item, Item::Payload(..))).count();
+        let done = self.items.drain(..core::mem::take(&mut self.in_flight));
+        let appended = done.filter(|item| matches!(item, Item::Payload(..))).count();
         if appended > 0 {
             self.retried = false;
             self.has_appended = true;
@@ -164,18 +154,13 @@ impl<P: Clone> Queue<P> {
 
     /// The operation in flight failed. `cut_s` is up to where the past could be thrown away now.
     pub fn failed(&mut self, failure: Failure, cut_s: Option<f64>) -> Verdict {
-        self.busy = false;
+        let failed = core::mem::take(&mut self.in_flight);
         let Some(end_s) = cut_s.filter(|_| failure == Failure::Quota && !self.retried) else {
             return Verdict::Rebuild;
         };
         self.retried = true;
-        for item in self.in_flight.drain(..).rev() {
-            if let Item::Payload(_, bytes) = item {
-                self.waiting_bytes += bytes;
-            }
-            self.waiting.push_front(item);
-        }
-        self.waiting.push_front(Item::RemoveBefore(end_s));
+        self.waiting_bytes += self.items[..failed].iter().map(Item::bytes).sum::<usize>();
+        self.items.insert(0, Item::RemoveBefore(end_s));
         Verdict::Retry
     }
 
@@ -189,7 +174,7 @@ impl<P: Clone> Queue<P> {
 #[derive(Debug, Default)]
 pub struct History {
     begins_s: Option<f64>,
-    key_frames_s: VecDeque<f64>,
+    key_frames_s: Vec<f64>,
 }
 
 impl History {
@@ -198,9 +183,9 @@ impl History {
         self.begins_s.get_or_insert(presentation_s);
         if key_frame {
             if self.key_frames_s.len() == MAX_KEY_FRAMES {
-                self.key_frames_s.pop_front();
+                self.key_frames_s.remove(0);
             }
-            self.key_frames_s.push_back(presentation_s);
+            self.key_frames_s.push(presentation_s);
         }
     }
 
@@ -229,9 +214,7 @@ impl History {
             return None;
         }
         self.begins_s = Some(cut);
-        while self.key_frames_s.front().is_some_and(|&key| key < cut) {
-            self.key_frames_s.pop_front();
-        }
+        self.key_frames_s.retain(|&key| key >= cut);
         Some(cut - BEFORE_KEY_FRAME_S)
     }
 }

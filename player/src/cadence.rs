@@ -10,10 +10,8 @@
 //!
 //! Invariant: no delay without lateness that can be seen, none above [`MAX_DELAY_MS`], and memory is bounded.
 
-use alloc::collections::VecDeque;
-
-use crate::prelude::*;
-use crate::{nth_smallest, within};
+use crate::recent::Recent;
+use crate::within;
 
 /// Lateness that is not seen, in milliseconds: one refresh of a screen. Of 25 pictures a second each stays for two of
 /// them or for three in any case.
@@ -33,16 +31,10 @@ pub const MAX_DELAY_MS: f64 = 400.0;
 /// How fast the delay goes back to what is needed: by a factor of e in this time, in milliseconds.
 const DECAY_MS: f64 = 400.0;
 
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    at_ms: f64,
-    transit_ms: f64,
-}
-
 /// Decides when pictures are shown.
 #[derive(Debug, Default)]
 pub struct Cadence {
-    seen: VecDeque<Seen>,
+    transits: Recent,
     base_ms: f64,
     delay_ms: f64,
 }
@@ -50,17 +42,12 @@ pub struct Cadence {
 impl Cadence {
     /// A live picture is ready, or was in time but kept back on purpose until now.
     pub fn on_picture(&mut self, presentation_ms: f64, ready_ms: f64) {
-        let passed_ms = self.seen.back().map_or(0.0, |last| within(ready_ms - last.at_ms, 0.0, DECAY_MS));
-        if self.seen.len() == MAX_PICTURES {
-            self.seen.pop_front();
-        }
+        let passed_ms =
+            self.transits.newest_ms().map_or(0.0, |at_ms| within(ready_ms - at_ms, 0.0, DECAY_MS));
         let transit_ms = ready_ms - presentation_ms;
-        self.seen.push_back(Seen { at_ms: ready_ms, transit_ms });
-        while self.seen.front().is_some_and(|seen| ready_ms - seen.at_ms > WINDOW_MS) {
-            self.seen.pop_front();
-        }
-        self.base_ms = self.seen.iter().map(|seen| seen.transit_ms).fold(f64::INFINITY, f64::min);
-        let may_be_late = (self.seen.len() as f64 * MAY_BE_LATE) as usize;
+        self.transits.push(transit_ms, ready_ms, WINDOW_MS, MAX_PICTURES);
+        self.base_ms = self.transits.values().fold(f64::INFINITY, f64::min);
+        let may_be_late = (self.transits.len() as f64 * MAY_BE_LATE) as usize;
         let needed_ms = self.lateness_ms(may_be_late.max(MAY_BE_LATE_PICTURES)) - UNSEEN_MS;
         let above_ms = (self.delay_ms - needed_ms).max(0.0) * (1.0 - passed_ms / DECAY_MS);
         let late_ms = transit_ms - self.base_ms - UNSEEN_MS;
@@ -71,9 +58,8 @@ impl Cadence {
 
     /// What so many pictures are later than.
     fn lateness_ms(&self, later: usize) -> f64 {
-        let mut transits: Vec<f64> = self.seen.iter().map(|seen| seen.transit_ms).collect();
-        let Some(index) = transits.len().checked_sub(later + 1) else { return 0.0 };
-        nth_smallest(&mut transits, index).unwrap_or(self.base_ms) - self.base_ms
+        let Some(index) = self.transits.len().checked_sub(later + 1) else { return 0.0 };
+        self.transits.nth_smallest(index).unwrap_or(self.base_ms) - self.base_ms
     }
 
     /// When to show a picture; in the past for: at once.

@@ -5,7 +5,7 @@
 //!
 //! Invariant: an answer that contradicts what was known (the server's clock was set) replaces it at once.
 
-use alloc::collections::VecDeque;
+use crate::prelude::*;
 
 /// Answers remembered.
 const MAX_SAMPLES: usize = 12;
@@ -51,7 +51,7 @@ impl Reading {
 /// Server time minus local time.
 #[derive(Debug, Default)]
 pub struct ServerClock {
-    samples: VecDeque<Sample>,
+    samples: Vec<Sample>,
     greeting_offset_ms: Option<f64>,
 }
 
@@ -76,9 +76,9 @@ impl ServerClock {
         }
         self.samples.retain(|sample| local_ms - sample.local_ms < MAX_AGE_MS);
         if self.samples.len() == MAX_SAMPLES {
-            self.samples.pop_front();
+            self.samples.remove(0);
         }
-        self.samples.push_back(Sample { local_ms, round_trip_ms, offset_ms });
+        self.samples.push(Sample { local_ms, round_trip_ms, offset_ms });
     }
 
     fn best(&self) -> Option<&Sample> {

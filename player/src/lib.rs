@@ -1,8 +1,8 @@
 //! Plays Sightline's streams in a browser, at the live edge.
 //!
 //! The core is pure and compiled for the host too: [`session`] is the whole player as a state machine, and the other
-//! public modules are its parts. Only `transport`, `links`, `mse`, `webcodecs` and `player` touch the browser and exist on
-//! wasm32 alone.
+//! public modules are its parts. Only `browser`, `transport`, `links`, `mse`, `webcodecs` and `player` touch the browser
+//! and exist on wasm32 alone.
 //! Payload bytes never enter WASM memory: a fragment's `ArrayBuffer` stays an object of the page.
 
 #![cfg_attr(not(test), no_std)]
@@ -25,6 +25,7 @@ pub mod json;
 pub mod latency;
 pub mod link;
 pub mod message;
+mod recent;
 pub mod reconnect;
 pub mod reorder;
 pub mod session;
@@ -45,6 +46,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 #[cfg(target_arch = "wasm32")]
 mod links;
 #[cfg(target_arch = "wasm32")]

@@ -5,16 +5,14 @@
 //!
 //! Invariant: a link lives as long as somebody sits on it; its events are handled one at a time, in order.
 
-use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 
-use js_sys::Uint8Array;
 use sightline_wire::Header;
 use wasm_bindgen::__rt::LazyCell;
 
+use crate::browser::{Uint8Array, now_ms, random};
 use crate::link::{Ask, Command, Event, Link, News, Wanted};
-use crate::player::{now_ms, random};
 use crate::prelude::*;
 use crate::transport::{Message, Transport};
 
@@ -31,7 +29,7 @@ struct Shared {
     link: RefCell<Link>,
     transport: RefCell<Option<Transport>>,
     seats: RefCell<Vec<(u32, Ear, Weak<Place>)>>,
-    events: RefCell<VecDeque<Event>>,
+    events: RefCell<Vec<Event>>,
     busy: Cell<bool>,
 }
 
@@ -125,12 +123,12 @@ impl Shared {
 
     /// Handles an event, and those that carrying out its commands causes.
     fn take(self: &Rc<Self>, event: Event) {
-        self.events.borrow_mut().push_back(event);
+        self.events.borrow_mut().push(event);
         if self.busy.replace(true) {
             return;
         }
-        loop {
-            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+        while !self.events.borrow().is_empty() {
+            let event = self.events.borrow_mut().remove(0);
             let commands = self.link.borrow_mut().handle(event, now_ms());
             for command in commands {
                 self.carry_out(command);

@@ -42,22 +42,19 @@ pub fn read(text: &str) -> Option<ServerMessage> {
     let message = &Value::parse(text)?;
     let number = message.int("number");
     Some(match message.text("type")?.as_str() {
-        "welcome" => ServerMessage::Welcome {
-            versions: message
-                .list("versions")?
-                .iter()
-                .map(|version| version.as_int()?.try_into().ok())
-                .collect::<Option<_>>()?,
-            server: message.text("server")?,
-            time_us: message.int("time_us")?,
-            features: match message.list("features") {
-                Some(features) => features
-                    .iter()
-                    .map(|feature| if let Value::Text(name) = feature { Some(name.clone()) } else { None })
-                    .collect::<Option<_>>()?,
-                None => Vec::new(),
-            },
-        },
+        "welcome" => {
+            ServerMessage::Welcome {
+                versions: all(message.list("versions")?, |version| version.as_int()?.try_into().ok())?,
+                server: message.text("server")?,
+                time_us: message.int("time_us")?,
+                features: match message.list("features") {
+                    Some(features) => all(features, |feature| {
+                        if let Value::Text(name) = feature { Some(name.clone()) } else { None }
+                    })?,
+                    None => Vec::new(),
+                },
+            }
+        }
         "subscribed" => ServerMessage::Subscribed { stream: message.text("stream")?, number: number? },
         "unsubscribed" => ServerMessage::Unsubscribed { stream: message.text("stream")?, number: number? },
         "tracks" => ServerMessage::Tracks {
@@ -67,7 +64,7 @@ pub fn read(text: &str) -> Option<ServerMessage> {
                 Some(_) => Some(message.int("catch_up_sequence")?),
                 None => None,
             },
-            tracks: message.list("tracks")?.iter().map(track).collect::<Option<_>>()?,
+            tracks: all(message.list("tracks")?, track)?,
         },
         "online" => ServerMessage::Online { number: number? },
         "offline" => ServerMessage::Offline {
@@ -90,6 +87,15 @@ pub fn read(text: &str) -> Option<ServerMessage> {
         },
         _ => return None,
     })
+}
+
+/// What each of them is; `None` where one is nothing that is known.
+fn all<T>(values: &[Value], read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    let mut all = Vec::new();
+    for value in values {
+        all.push(read(value)?);
+    }
+    Some(all)
 }
 
 fn track(track: &Value) -> Option<Track> {

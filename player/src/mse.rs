@@ -4,23 +4,14 @@
 //!
 //! Invariant: after a drop nothing of it is left on the element, and no callback of it is called.
 
-use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{
-    DomException, HtmlVideoElement, MediaSource, SourceBuffer, SourceBufferAppendMode, TimeRanges, Url,
-};
 
 use crate::append::{Failure, Operation};
+use crate::browser::{
+    Callback, Listener, ManagedMediaSource, MediaSource, SourceBuffer, Uint8Array, Video, create_object_url,
+    revoke_object_url, words,
+};
 use crate::prelude::*;
-
-#[wasm_bindgen]
-extern "C" {
-    /// Safari on iPhones has only this one; it behaves like a `MediaSource`.
-    #[wasm_bindgen(extends = MediaSource)]
-    type ManagedMediaSource;
-    #[wasm_bindgen(constructor, catch)]
-    fn new() -> Result<ManagedMediaSource, JsValue>;
-}
 
 /// What the source tells.
 pub(crate) enum Told {
@@ -29,15 +20,6 @@ pub(crate) enum Told {
     Refused(String),
     Done(usize),
     OperationFailed(usize, Failure),
-}
-
-/// Whether `MediaSource` itself is there. Asking with `in` lies on iOS 26: it is there and not a function.
-fn has_media_source() -> bool {
-    global("MediaSource").is_function()
-}
-
-fn global(name: &str) -> JsValue {
-    Reflect::get(&js_sys::global(), &name.into()).unwrap_or(JsValue::UNDEFINED)
 }
 
 /// What the browser plays, as in `hello`: each entry with a string that stands for it.
@@ -53,66 +35,53 @@ pub(crate) fn codecs() -> Vec<String> {
         ("flac", "audio/mp4; codecs=\"flac\""),
         ("fLaC", "audio/mp4; codecs=\"fLaC\""),
     ];
-    let source = if has_media_source() { global("MediaSource") } else { global("ManagedMediaSource") };
-    let Ok(ask) =
-        Reflect::get(&source, &"isTypeSupported".into()).and_then(JsCast::dyn_into::<js_sys::Function>)
-    else {
-        return Vec::new();
-    };
     PROBES
         .iter()
-        .filter(|(_, mime)| ask.call1(&source, &(*mime).into()).is_ok_and(|answer| answer.is_truthy()))
+        .filter(|(_, mime)| {
+            MediaSource::is_type_supported(mime)
+                .or_else(|_| ManagedMediaSource::is_type_supported(mime))
+                .unwrap_or(false)
+        })
         .map(|(name, _)| (*name).to_owned())
         .collect()
 }
 
 struct Buffer {
     inner: SourceBuffer,
-    _on_update_end: Closure<dyn FnMut()>,
-    _on_error: Closure<dyn FnMut()>,
+    _listeners: [Listener; 2],
 }
 
 /// A MediaSource and its `SourceBuffer`s.
 pub(crate) struct Source {
-    video: HtmlVideoElement,
+    video: Video,
     media: MediaSource,
     url: String,
     buffers: Vec<Buffer>,
-    _on_open: Closure<dyn FnMut()>,
-    _on_end: Closure<dyn FnMut()>,
+    _listeners: [Listener; 2],
 }
 
 impl Source {
     /// Makes a MediaSource and attaches it to `video`.
-    pub(crate) fn open(
-        video: &HtmlVideoElement,
-        tell: impl Fn(Told) + Clone + 'static,
-    ) -> Result<Self, JsValue> {
-        let source = if has_media_source() {
-            MediaSource::new()?
+    pub(crate) fn open(video: &Video, tell: impl Fn(Told) + Clone + 'static) -> Result<Self, JsValue> {
+        // Asking for it with `in` lies on iOS 26: it is there and not a function.
+        let media = if let Ok(media) = MediaSource::new() {
+            media
         } else {
             // Without this `sourceopen` never comes on a ManagedMediaSource.
-            Reflect::set(video, &"disableRemotePlayback".into(), &true.into())?;
+            video.set_disable_remote_playback(true);
             ManagedMediaSource::new()?.into()
         };
         let told = tell.clone();
-        let on_open = Closure::<dyn FnMut()>::new(move || told(Told::Open));
-        source.set_onsourceopen(Some(on_open.as_ref().unchecked_ref()));
+        let on_open = Callback::new(move |_| told(Told::Open));
         // We never end it: a script of the page did, or the browser.
-        let on_end =
-            Closure::<dyn FnMut()>::new(move || tell(Told::Failed("the MediaSource was ended".into())));
-        source.set_onsourceended(Some(on_end.as_ref().unchecked_ref()));
-        source.set_onsourceclose(Some(on_end.as_ref().unchecked_ref()));
-        let url = Url::create_object_url_with_source(&source)?;
+        let on_end = Callback::new(move |_| tell(Told::Failed("the MediaSource was ended".into())));
+        let listeners = [
+            Listener::new(&media, &["sourceopen"], on_open),
+            Listener::new(&media, &["sourceended", "sourceclose"], on_end),
+        ];
+        let url = create_object_url(&media)?;
         video.set_src(&url);
-        Ok(Self {
-            video: video.clone(),
-            media: source,
-            url,
-            buffers: Vec::new(),
-            _on_open: on_open,
-            _on_end: on_end,
-        })
+        Ok(Self { video: video.clone(), media, url, buffers: Vec::new(), _listeners: listeners })
     }
 
     /// Adds a SourceBuffer of each type. All of them come before the first append: that is what browsers want.
@@ -120,20 +89,21 @@ impl Source {
         for (track, mime) in mimes.iter().enumerate() {
             let buffer = match self.media.add_source_buffer(mime) {
                 Ok(buffer) => buffer,
-                Err(error) if name_of(&error) == "NotSupportedError" => {
+                Err(error) if is_called(&error, "NotSupportedError") => {
                     return tell(Told::Refused(mime.clone()));
                 }
-                Err(error) => return tell(Told::Failed(words_of(&error))),
+                Err(error) => return tell(Told::Failed(words(&error))),
             };
-            buffer.set_mode(SourceBufferAppendMode::Segments);
+            buffer.set_mode("segments");
             let told = tell.clone();
-            let on_update_end = Closure::<dyn FnMut()>::new(move || told(Told::Done(track)));
+            let on_update_end = Callback::new(move |_| told(Told::Done(track)));
             let told = tell.clone();
-            let on_error =
-                Closure::<dyn FnMut()>::new(move || told(Told::OperationFailed(track, Failure::Broken)));
-            buffer.set_onupdateend(Some(on_update_end.as_ref().unchecked_ref()));
-            buffer.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-            self.buffers.push(Buffer { inner: buffer, _on_update_end: on_update_end, _on_error: on_error });
+            let on_error = Callback::new(move |_| told(Told::OperationFailed(track, Failure::Broken)));
+            let listeners = [
+                Listener::new(&buffer, &["updateend"], on_update_end),
+                Listener::new(&buffer, &["error"], on_error),
+            ];
+            self.buffers.push(Buffer { inner: buffer, _listeners: listeners });
         }
     }
 
@@ -146,7 +116,7 @@ impl Source {
         lead_s: f64,
     ) -> Result<bool, Failure> {
         let Some(Buffer { inner: buffer, .. }) = self.buffers.get(track) else { return Err(Failure::Broken) };
-        match operation {
+        let done = match operation {
             Operation::ChangeType(mime) => buffer.change_type(&mime).map(|()| true),
             Operation::RemoveBefore { end_s } => buffer.remove(0.0, end_s).map(|()| false),
             Operation::Append(payloads) => {
@@ -158,39 +128,34 @@ impl Source {
                     [payload] => payload.clone(),
                     payloads => join(payloads),
                 };
-                buffer.append_buffer_with_array_buffer_view(&joined).map(|()| false)
+                buffer.append(&joined).map(|()| false)
             }
-        }
-        .map_err(|error| {
-            if name_of(&error) == "QuotaExceededError" { Failure::Quota } else { Failure::Broken }
-        })
+        };
+        done.map_err(
+            |error| {
+                if is_called(&error, "QuotaExceededError") { Failure::Quota } else { Failure::Broken }
+            },
+        )
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.media.set_onsourceopen(None);
-        self.media.set_onsourceended(None);
-        self.media.set_onsourceclose(None);
-        for Buffer { inner: buffer, .. } in &self.buffers {
-            buffer.set_onupdateend(None);
-            buffer.set_onerror(None);
-        }
-        let _ = Url::revoke_object_url(&self.url);
-        let _ = self.video.remove_attribute("src");
+        revoke_object_url(&self.url);
+        self.video.remove_attribute("src");
         self.video.load();
     }
 }
 
 /// What can be played, in seconds: with sound, where both tracks are buffered.
-pub(crate) fn buffered_s(video: &HtmlVideoElement) -> Vec<(f64, f64)> {
-    let ranges: TimeRanges = video.buffered();
-    (0..ranges.length()).filter_map(|i| Some((ranges.start(i).ok()?, ranges.end(i).ok()?))).collect()
+pub(crate) fn buffered_s(video: &Video) -> Vec<(f64, f64)> {
+    let ranges = video.buffered();
+    (0..ranges.length()).map(|i| (ranges.start(i), ranges.end(i))).collect()
 }
 
 /// Puts payloads together in the page's memory, not in ours.
 fn join(payloads: &[Uint8Array]) -> Uint8Array {
-    let joined = Uint8Array::new_with_length(payloads.iter().map(Uint8Array::length).sum());
+    let joined = Uint8Array::with_length(payloads.iter().map(Uint8Array::length).sum());
     let mut at = 0;
     for payload in payloads {
         joined.set(payload, at);
@@ -199,10 +164,7 @@ fn join(payloads: &[Uint8Array]) -> Uint8Array {
     joined
 }
 
-fn name_of(error: &JsValue) -> String {
-    error.dyn_ref::<DomException>().map(DomException::name).unwrap_or_default()
-}
-
-fn words_of(error: &JsValue) -> String {
-    error.dyn_ref::<DomException>().map_or_else(|| "unknown".into(), DomException::message)
+/// Whether an exception has this name.
+pub(crate) fn is_called(error: &JsValue, name: &str) -> bool {
+    words(error).starts_with(name)
 }

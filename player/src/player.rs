@@ -5,17 +5,18 @@
 //! Invariant: events are handled one at a time, in order, also when carrying out a command causes the next one; after
 //! [`Player::destroy`] nothing is left: no seat, timer, callback or object URL.
 
-use alloc::collections::VecDeque;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use core::cell::{Cell, RefCell};
 
-use js_sys::{Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{HtmlMediaElement, HtmlVideoElement};
 
+use crate::browser::{
+    Callback, FrameCallback, FrameMetadata, Function, Listener, Uint8Array, Video, clear_interval, has,
+    now_ms, random, set_interval, vendor_starts_with,
+};
 use crate::latency::{SoundClock, Target};
 use crate::links::{Heard, Seat};
-use crate::mse::{Source, Told, buffered_s, codecs};
+use crate::mse::{Source, Told, buffered_s, codecs, is_called};
 use crate::prelude::*;
 use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Renderer, Session};
@@ -28,51 +29,18 @@ const FIREFOX_LEAD_S: f64 = -0.033;
 /// Time between two looks, in milliseconds.
 const TICK_MS: i32 = 100;
 
-/// A source is left alone for so long at most before the browser may begin it, in `readyState`s.
-const HAVE_FUTURE_DATA: u16 = HtmlMediaElement::HAVE_FUTURE_DATA;
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    pub(crate) fn now_ms() -> f64;
-    #[wasm_bindgen(js_namespace = Math, js_name = random)]
-    pub(crate) fn random() -> f64;
-    #[wasm_bindgen(js_name = setInterval)]
-    fn set_interval(callback: &Function, ms: i32) -> i32;
-    #[wasm_bindgen(js_name = clearInterval)]
-    fn clear_interval(id: i32);
-
-    #[wasm_bindgen(thread_local_v2, js_namespace = navigator, js_name = vendor)]
-    static VENDOR: String;
-
-    type Rejectable;
-    #[wasm_bindgen(method, js_name = catch)]
-    fn on_rejected(this: &Rejectable, callback: &JsValue) -> JsValue;
-
-    /// `requestVideoFrameCallback`, which not every browser has.
-    #[wasm_bindgen(extends = HtmlVideoElement)]
-    type FrameVideo;
-    #[wasm_bindgen(method, catch, js_name = requestVideoFrameCallback)]
-    fn request_frame(this: &FrameVideo, callback: &Function) -> Result<u32, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = cancelVideoFrameCallback)]
-    fn cancel_frame(this: &FrameVideo, id: u32) -> Result<(), JsValue>;
-
-    type FrameMetadata;
-    #[wasm_bindgen(method, getter, js_name = mediaTime)]
-    fn media_time(this: &FrameMetadata) -> f64;
-    #[wasm_bindgen(method, getter, js_name = expectedDisplayTime)]
-    fn expected_display_time(this: &FrameMetadata) -> f64;
-}
+/// The `readyState` from which on there is something to go on with.
+const HAVE_FUTURE_DATA: u32 = 3;
 
 type Payload = Uint8Array;
 
 struct Shell {
-    video: HtmlVideoElement,
+    video: Video,
     listener: Function,
     /// Where this browser needs them right.
     durations: Option<Cell<Durations>>,
     session: RefCell<Session<Payload>>,
-    events: RefCell<VecDeque<Event<Payload>>>,
+    events: RefCell<Vec<Event<Payload>>>,
     busy: Cell<bool>,
     gone: Cell<bool>,
     /// Borrowed for a moment only: whoever is told something may end this player.
@@ -82,7 +50,11 @@ struct Shell {
     generation: Cell<u32>,
     /// How much earlier than its pictures sound is appended, in seconds.
     sound_lead_s: Cell<f64>,
-    frame_callback: Cell<Option<u32>>,
+    frame_request: Cell<Option<u32>>,
+    on_frame: FrameCallback,
+    on_tick: Callback,
+    on_rejected: Callback,
+    failed: RefCell<Option<Listener>>,
 }
 
 /// Plays one stream in one `<video>`.
@@ -90,13 +62,6 @@ struct Shell {
 pub struct Player {
     shell: Rc<Shell>,
     timer: i32,
-    callbacks: Callbacks,
-}
-
-struct Callbacks {
-    _tick: Closure<dyn FnMut()>,
-    _frame: Closure<dyn FnMut(f64, FrameMetadata)>,
-    failed: Closure<dyn FnMut()>,
 }
 
 #[wasm_bindgen]
@@ -107,7 +72,7 @@ impl Player {
     #[wasm_bindgen(constructor)]
     #[expect(clippy::too_many_arguments, reason = "one call from JavaScript, by element.js")]
     pub fn new(
-        video: HtmlVideoElement,
+        video: Video,
         url: &str,
         stream: &str,
         autoplay: bool,
@@ -130,9 +95,10 @@ impl Player {
                 (true, true) => Renderer::Auto,
             },
         };
-        let shell = Rc::new(Shell {
+        let shell = Rc::new_cyclic(|shell| Shell {
             durations: whole_groups.then(Cell::default),
             session: RefCell::new(Session::new(config)),
+            failed: RefCell::new(Some(Listener::new(&video, &["error"], callback(shell, Shell::on_error)))),
             video,
             listener,
             events: RefCell::default(),
@@ -143,7 +109,10 @@ impl Player {
             decoders: RefCell::default(),
             generation: Cell::new(0),
             sound_lead_s: Cell::new(0.0),
-            frame_callback: Cell::new(None),
+            frame_request: Cell::new(None),
+            on_frame: frame_callback(shell),
+            on_tick: callback(shell, Shell::on_tick),
+            on_rejected: callback(shell, Shell::on_rejected),
         });
         if let Some(make) = decoders {
             let made = Decoders::new(&make, shell.decoders_teller());
@@ -152,28 +121,8 @@ impl Player {
                 Err(_) => shell.take(Event::CodecRefused { generation: 0, mime: String::new() }),
             }
         }
-        let weak = Rc::downgrade(&shell);
-        let tick = Closure::<dyn FnMut()>::new(move || {
-            if let Some(shell) = weak.upgrade() {
-                if let Some(seat) = shell.seat() {
-                    seat.tick();
-                }
-                let event = Event::Tick { facts: shell.facts(), random: random() };
-                shell.take(event);
-            }
-        });
-        let weak = Rc::downgrade(&shell);
-        let failed = Closure::<dyn FnMut()>::new(move || {
-            if let Some(shell) = weak.upgrade()
-                && let Some(error) = shell.video.error()
-            {
-                let generation = shell.generation.get();
-                shell.take(Event::SourceFailed { generation, reason: error.message() });
-            }
-        });
-        let _ = shell.video.add_event_listener_with_callback("error", failed.as_ref().unchecked_ref());
-        let frame = frame_loop(&shell);
-        let timer = set_interval(tick.as_ref().unchecked_ref(), TICK_MS);
+        shell.request_frame();
+        let timer = set_interval(&shell.on_tick, TICK_MS);
         let weak = Rc::downgrade(&shell);
         let ear = Rc::new(move |heard| {
             if let Some(shell) = weak.upgrade() {
@@ -186,7 +135,7 @@ impl Player {
             shell.lead_sound(false, FIREFOX_LEAD_S);
         }
         shell.take(Event::Started);
-        Player { shell, timer, callbacks: Callbacks { _tick: tick, _frame: frame, failed } }
+        Player { shell, timer }
     }
 
     /// Plays, from the live edge.
@@ -257,11 +206,9 @@ impl Player {
             return;
         }
         clear_interval(self.timer);
-        let _ = shell
-            .video
-            .remove_event_listener_with_callback("error", self.callbacks.failed.as_ref().unchecked_ref());
-        if let Some(id) = shell.frame_callback.take() {
-            let _ = shell.frame_video().cancel_frame(id);
+        shell.failed.take();
+        if let Some(id) = shell.frame_request.take() {
+            let _ = shell.video.cancel_frame(id);
         }
         drop(shell.seat.take());
         shell.source.take();
@@ -277,68 +224,99 @@ impl Drop for Player {
 
 /// No standard says it. The browsers that count the bytes of sound decoded are those that count samples; every WebKit,
 /// whatever the browser's name, says who made it.
-fn sound_clock(video: &HtmlVideoElement) -> SoundClock {
-    if VENDOR.with(|vendor| vendor.starts_with("Apple")) {
-        return SoundClock::OneRate;
+fn sound_clock(video: &Video) -> SoundClock {
+    if vendor_starts_with("Apple") {
+        SoundClock::OneRate
+    } else if has(video, "webkitAudioDecodedByteCount") {
+        SoundClock::Samples
+    } else {
+        SoundClock::TimeStamps
     }
-    let counts = Reflect::has(video, &"webkitAudioDecodedByteCount".into()).unwrap_or(true);
-    if counts { SoundClock::Samples } else { SoundClock::TimeStamps }
 }
 
 /// By a property that only Firefox has.
-fn is_firefox(video: &HtmlVideoElement) -> bool {
-    Reflect::has(video, &"mozHasAudio".into()).unwrap_or(false)
+fn is_firefox(video: &Video) -> bool {
+    has(video, "mozHasAudio")
 }
 
 fn target(ms: f64) -> Target {
     if ms.is_finite() { Target::FixedMs(ms.max(0.0)) } else { Target::Auto }
 }
 
-/// Tells of each picture put on the screen, and asks for the next one.
-fn frame_loop(shell: &Rc<Shell>) -> Closure<dyn FnMut(f64, FrameMetadata)> {
-    let weak = Rc::downgrade(shell);
-    let own: Rc<RefCell<Option<Function>>> = Rc::default();
-    let again = Rc::clone(&own);
-    let closure = Closure::<dyn FnMut(f64, FrameMetadata)>::new(move |now: f64, metadata: FrameMetadata| {
-        let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) else { return };
-        let next = again.borrow().as_ref().and_then(|own| shell.frame_video().request_frame(own).ok());
-        shell.frame_callback.set(next);
+/// What calls the shell for as long as it is there.
+fn callback(shell: &Weak<Shell>, call: impl Fn(Rc<Shell>, &JsValue) + 'static) -> Callback {
+    let weak = shell.clone();
+    Callback::new(move |what| {
+        if let Some(shell) = weak.upgrade() {
+            call(shell, &what);
+        }
+    })
+}
+
+/// The same for each picture put on the screen.
+fn frame_callback(shell: &Weak<Shell>) -> FrameCallback {
+    let weak = shell.clone();
+    FrameCallback::new(move |now_ms, metadata| {
+        if let Some(shell) = weak.upgrade().filter(|shell| !shell.gone.get()) {
+            shell.on_frame(now_ms, &metadata);
+        }
+    })
+}
+
+impl Shell {
+    fn on_tick(self: Rc<Self>, _: &JsValue) {
+        if let Some(seat) = self.seat() {
+            seat.tick();
+        }
+        self.take(Event::Tick { facts: self.facts(), random: random() });
+    }
+
+    fn on_error(self: Rc<Self>, _: &JsValue) {
+        if let Some(error) = self.video.error() {
+            self.take(Event::SourceFailed { generation: self.generation.get(), reason: error.message() });
+        }
+    }
+
+    /// `play()` was. Any other rejection means that the source was changed meanwhile: another `play()` follows that.
+    fn on_rejected(self: Rc<Self>, error: &JsValue) {
+        if is_called(error, "NotAllowedError") {
+            self.take(Event::PlayRejected);
+        }
+    }
+
+    fn request_frame(&self) {
+        self.frame_request.set(self.video.request_frame(&self.on_frame).ok());
+    }
+
+    /// A picture was put on the screen. Tells of it, and asks for the next one.
+    fn on_frame(self: &Rc<Self>, now: f64, metadata: &FrameMetadata) {
+        self.request_frame();
         // A time far off is one of those browsers that fill it in with something else. Of a track it is a frame more than
         // there is.
         let expected_ms = metadata.expected_display_time();
-        let by_track = shell.decoders.borrow().is_some();
+        let by_track = self.decoders.borrow().is_some();
         let believed = !by_track && (expected_ms - now).abs() < 100.0;
         let shown_ms = match (believed, by_track) {
             (true, _) => expected_ms.max(now),
             (false, true) => now_ms(),
             (false, false) => now,
         };
-        shell.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
-    });
-    let function: Function = closure.as_ref().unchecked_ref::<Function>().clone();
-    shell.frame_callback.set(shell.frame_video().request_frame(&function).ok());
-    *own.borrow_mut() = Some(function);
-    closure
-}
+        self.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
+    }
 
-impl Shell {
     fn lead_sound(self: &Rc<Self>, routed: bool, lead_s: f64) {
         self.sound_lead_s.set(lead_s);
         self.take(Event::SoundRouted(routed, lead_s));
     }
 
-    fn frame_video(&self) -> &FrameVideo {
-        self.video.unchecked_ref()
-    }
-
     /// Handles an event, and those that carrying out its commands causes.
     fn take(self: &Rc<Self>, event: Event<Payload>) {
-        self.events.borrow_mut().push_back(event);
+        self.events.borrow_mut().push(event);
         if self.busy.replace(true) {
             return;
         }
-        loop {
-            let Some(event) = self.events.borrow_mut().pop_front() else { break };
+        while !self.events.borrow().is_empty() {
+            let event = self.events.borrow_mut().remove(0);
             if self.gone.get() {
                 continue;
             }
@@ -415,11 +393,11 @@ impl Shell {
             Command::Seek(to_s) => self.video.set_current_time(to_s),
             Command::Rate(rate) => self.video.set_playback_rate(rate),
             Command::Play => self.play(),
-            Command::Pause => drop(self.video.pause()),
+            Command::Pause => self.video.pause(),
             Command::Mute => self.video.set_muted(true),
             Command::Notify(notice) => {
                 let (name, json) = notice.write();
-                let _ = self.listener.call2(&JsValue::NULL, &name.into(), &json.into());
+                let _ = self.listener.tell(&JsValue::NULL, name, &json);
             }
         }
     }
@@ -458,7 +436,7 @@ impl Shell {
             let correction = durations.correction(&header);
             cell.set(durations);
             if let Some((at, right)) = correction.filter(|(at, _)| at + 4 <= payload.length()) {
-                payload.subarray(at, at + 4).copy_from(&right);
+                payload.write(&right, at);
             }
         }
         self.take(Event::Fragment {
@@ -487,19 +465,10 @@ impl Shell {
         }
     }
 
-    fn play(self: &Rc<Self>) {
-        let Ok(promise) = self.video.play() else { return };
-        let weak = Rc::downgrade(self);
-        let rejected = Closure::once_into_js(move |error: JsValue| {
-            // Any other rejection means that the source was changed meanwhile: another `play()` follows that.
-            let not_allowed = error
-                .dyn_ref::<web_sys::DomException>()
-                .is_some_and(|error| error.name() == "NotAllowedError");
-            if let Some(shell) = weak.upgrade().filter(|_| not_allowed) {
-                shell.take(Event::PlayRejected);
-            }
-        });
-        let _ = promise.unchecked_ref::<Rejectable>().on_rejected(&rejected);
+    fn play(&self) {
+        if let Ok(promise) = self.video.play() {
+            promise.on_rejected(&self.on_rejected);
+        }
     }
 
     fn moving(&self) -> bool {
@@ -507,7 +476,7 @@ impl Shell {
     }
 
     fn facts(&self) -> Facts {
-        let quality = self.video.get_video_playback_quality();
+        let quality = self.video.playback_quality();
         Facts {
             position_s: self.video.current_time(),
             moving: self.moving(),

@@ -4,11 +4,10 @@
 //!
 //! Invariant: every window is bounded in time and in number.
 
-use alloc::collections::VecDeque;
-
 use crate::json::Object;
 use crate::prelude::*;
-use crate::{nth_smallest, rounded};
+use crate::recent::Recent;
+use crate::rounded;
 
 /// Samples in a window at most.
 const MAX_SAMPLES: usize = 2_048;
@@ -21,50 +20,40 @@ const MAX_REASONS: usize = 8;
 
 /// Values of the last two seconds.
 #[derive(Debug, Default)]
-pub struct Window {
-    samples: VecDeque<(f64, f64)>,
-}
+pub struct Window(Recent);
 
 impl Window {
     /// Adds a value.
     pub fn push(&mut self, value: f64, now_ms: f64) {
-        if self.samples.len() == MAX_SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back((now_ms, value));
-        self.expire(now_ms);
+        self.0.push(value, now_ms, WINDOW_MS, MAX_SAMPLES);
     }
 
     /// Forgets what is too old.
     pub fn expire(&mut self, now_ms: f64) {
-        while self.samples.front().is_some_and(|&(at, _)| now_ms - at > WINDOW_MS) {
-            self.samples.pop_front();
-        }
+        self.0.expire(now_ms, WINDOW_MS);
     }
 
     /// The value that a share `fraction` of the samples does not exceed.
     pub fn percentile(&self, fraction: f64) -> Option<f64> {
-        let mut values: Vec<f64> = self.samples.iter().map(|&(_, value)| value).collect();
-        let last = values.len().checked_sub(1)?;
-        nth_smallest(&mut values, rounded(last as f64 * fraction) as usize)
+        let last = self.0.len().checked_sub(1)?;
+        self.0.nth_smallest(rounded(last as f64 * fraction) as usize)
+    }
+
+    fn sum(&self) -> f64 {
+        self.0.values().sum()
     }
 
     /// The values' mean.
     pub fn mean(&self) -> Option<f64> {
-        let sum: f64 = self.samples.iter().map(|&(_, value)| value).sum();
-        (!self.samples.is_empty()).then(|| sum / self.samples.len() as f64)
+        (self.0.len() > 0).then(|| self.sum() / self.0.len() as f64)
     }
 
     /// The sum of the values a second.
     pub fn per_second(&self, now_ms: f64) -> f64 {
-        let Some(&(first_ms, first)) = self.samples.front() else { return 0.0 };
+        let Some((first, first_ms)) = self.0.first() else { return 0.0 };
         let span_ms = now_ms - first_ms;
-        if span_ms < 100.0 {
-            return 0.0;
-        }
         // The first value belongs to the time before it.
-        let sum: f64 = self.samples.iter().map(|&(_, value)| value).sum();
-        (sum - first) * 1e3 / span_ms
+        if span_ms < 100.0 { 0.0 } else { (self.sum() - first) * 1e3 / span_ms }
     }
 }
 
@@ -250,6 +239,6 @@ mod tests {
         for _ in 0..10_000 {
             window.push(1.0, 1.0);
         }
-        assert_eq!(window.samples.len(), MAX_SAMPLES);
+        assert_eq!(window.0.len(), MAX_SAMPLES);
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! Invariant: after a drop no callback of the old socket is called.
 
-use js_sys::{ArrayBuffer, Uint8Array};
-use sightline_wire::{HEADER_LEN, Header, HeaderError};
+use sightline_wire::{HEADER_LEN, Header};
 use wasm_bindgen::prelude::*;
-use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
+use crate::browser::{Callback, Listener, SocketEvent, Uint8Array, WebSocket, read};
 use crate::prelude::*;
 
 /// What the socket tells.
@@ -21,62 +20,55 @@ pub(crate) enum Message {
 /// One connection.
 pub(crate) struct Transport {
     socket: WebSocket,
-    _on_open: Closure<dyn FnMut()>,
-    _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_close: Closure<dyn FnMut(CloseEvent)>,
+    _listener: Listener,
 }
 
 impl Transport {
     /// Opens a connection. `tell` is called for everything that happens on it.
-    pub(crate) fn open(url: &str, tell: impl Fn(Message) + Clone + 'static) -> Result<Self, JsValue> {
+    pub(crate) fn open(url: &str, tell: impl Fn(Message) + 'static) -> Result<Self, JsValue> {
         let socket = WebSocket::new(url)?;
-        socket.set_binary_type(BinaryType::Arraybuffer);
-        let told = tell.clone();
-        let on_open = Closure::<dyn FnMut()>::new(move || told(Message::Open));
-        let told = tell.clone();
-        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            let data = event.data();
-            told(match data.dyn_ref::<ArrayBuffer>() {
-                Some(buffer) => fragment(buffer),
-                None => data.as_string().map_or(Message::Unreadable, Message::Text),
-            });
-        });
-        let on_close = Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
-            tell(Message::Closed(event.code()));
-        });
-        socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
-        socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Ok(Self { socket, _on_open: on_open, _on_message: on_message, _on_close: on_close })
+        socket.set_binary_type("arraybuffer");
+        let callback = Callback::new(move |event: JsValue| tell(message(event.unchecked_ref())));
+        let listener = Listener::new(&socket, &["open", "message", "close"], callback);
+        Ok(Self { socket, _listener: listener })
     }
 
     /// Sends a text message. A socket that is closing takes nothing; its close event follows.
     pub(crate) fn send(&self, text: &str) {
-        let _ = self.socket.send_with_str(text);
+        let _ = self.socket.send(text);
     }
 }
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.socket.set_onopen(None);
-        self.socket.set_onmessage(None);
-        self.socket.set_onclose(None);
-        let _ = self.socket.close();
+        self.socket.close();
     }
 }
 
+/// What an event means: only that of an end has a code, and only that of a message has data.
+fn message(event: &SocketEvent) -> Message {
+    if let Some(code) = event.code() {
+        return Message::Closed(code);
+    }
+    let data = event.data();
+    if data.is_undefined() {
+        return Message::Open;
+    }
+    data.as_string().map_or_else(|| fragment(&Uint8Array::new(&data)), Message::Text)
+}
+
 /// Copies the header's bytes and leaves the payload where it is.
-fn fragment(buffer: &ArrayBuffer) -> Message {
-    let len = buffer.byte_length();
+fn fragment(message: &Uint8Array) -> Message {
+    let len = message.length();
     let mut bytes = [0; HEADER_LEN];
     if len < HEADER_LEN as u32 {
         return Message::Unreadable;
     }
-    Uint8Array::new_with_byte_offset_and_length(buffer, 0, HEADER_LEN as u32).copy_to(&mut bytes);
+    read(&mut bytes, &message.subarray(0, HEADER_LEN as u32));
     match Header::decode(&bytes) {
         Ok((header, begins)) if begins as u32 <= len => {
-            Message::Fragment(Box::new(header), Uint8Array::new_with_byte_offset(buffer, begins as u32))
+            Message::Fragment(Box::new(header), message.subarray(begins as u32, len))
         }
-        Ok(_) | Err(HeaderError::Short { .. } | HeaderError::UnknownKind(_)) => Message::Unreadable,
+        _ => Message::Unreadable,
     }
 }

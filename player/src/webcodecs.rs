@@ -5,15 +5,19 @@
 //!
 //! Invariant: after a drop every picture is closed, and nothing is told any more.
 
-use js_sys::{Function, Uint8Array};
 use sightline_wire::{Media, Track};
 use wasm_bindgen::prelude::*;
 
+use crate::browser::{Callback, Function, Uint8Array};
 use crate::prelude::*;
 use crate::sound::{Correction, Report};
 
 #[wasm_bindgen]
 extern "C" {
+    /// Makes the module's object, of which the decoders are.
+    #[wasm_bindgen(method, catch, js_name = call)]
+    fn make(this: &Function, nobody: &JsValue, tell: &Tell) -> Result<Module, JsValue>;
+
     type Module;
     #[wasm_bindgen(method, catch)]
     fn configure(
@@ -35,10 +39,13 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn sound(this: &Module, speed: f64, skip_ms: f64, begin_ms: f64);
     #[wasm_bindgen(method)]
-    fn wake(this: &Module, ms: f64, call: &Function);
+    fn wake(this: &Module, ms: f64, callback: &Callback);
     #[wasm_bindgen(method)]
     fn close(this: &Module);
 }
+
+/// What happened, a number and words that belong to it, and another number, which only reports of sound have.
+type Tell = Closure<dyn Fn(u32, f64, String, f64)>;
 
 /// What the decoders tell.
 pub(crate) enum Told {
@@ -53,29 +60,26 @@ pub(crate) enum Told {
 /// The decoders of one player, and the way from them to the screen.
 pub(crate) struct Decoders {
     module: Module,
-    _tell: Closure<dyn Fn(u32, f64, String, f64)>,
-    woken: Closure<dyn FnMut()>,
+    _tell: Tell,
+    woken: Callback,
 }
 
 impl Decoders {
     /// `make` takes a function to tell by, and makes the module's object.
     pub(crate) fn new(make: &Function, tell: impl Fn(Told) + Clone + 'static) -> Result<Self, JsValue> {
         let told = tell.clone();
-        let woken = Closure::<dyn FnMut()>::new(move || told(Told::Woken));
-        // The last number is there in reports of sound only.
+        let woken = Callback::new(move |_| told(Told::Woken));
         // It may be entered again while it runs: a decoder may fail at once with what it is given.
-        let tell = Closure::<dyn Fn(u32, f64, String, f64)>::new(
-            move |what, number: f64, text: String, ahead_ms| {
-                tell(match what {
-                    0 => Told::Decoded(number as i64),
-                    1 => Told::Failed(number as usize, text),
-                    3 => Told::Heard(Report { line_ms: number, ahead_ms, dry: !text.is_empty() }),
-                    4 => Told::SoundRefused,
-                    _ => Told::Refused(text),
-                });
-            },
-        );
-        let module = make.call1(&JsValue::NULL, tell.as_ref())?.unchecked_into();
+        let tell = Tell::new(move |what, number: f64, text: String, ahead_ms| {
+            tell(match what {
+                0 => Told::Decoded(number as i64),
+                1 => Told::Failed(number as usize, text),
+                3 => Told::Heard(Report { line_ms: number, ahead_ms, dry: !text.is_empty() }),
+                4 => Told::SoundRefused,
+                _ => Told::Refused(text),
+            });
+        });
+        let module = make.make(&JsValue::NULL, &tell)?;
         Ok(Self { module, _tell: tell, woken })
     }
 
@@ -120,7 +124,7 @@ impl Decoders {
     }
 
     pub(crate) fn wake_in(&self, ms: f64) {
-        self.module.wake(ms, self.woken.as_ref().unchecked_ref());
+        self.module.wake(ms, &self.woken);
     }
 }
 

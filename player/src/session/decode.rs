@@ -8,8 +8,6 @@
 
 mod care;
 
-use alloc::collections::VecDeque;
-
 use sightline_wire::{Header, Kind, Track};
 
 use super::{Command, Facts, Renderer, Session};
@@ -74,7 +72,7 @@ struct Submitted {
 #[derive(Debug)]
 pub(super) struct Decoding<P> {
     cadence: Cadence,
-    queued: VecDeque<Unit<P>>,
+    queued: Vec<Unit<P>>,
     queued_bytes: usize,
     submitted: Vec<Submitted>,
     /// Presentation times of decoded pictures, oldest first.
@@ -110,7 +108,7 @@ impl<P> Default for Decoding<P> {
     fn default() -> Self {
         Self {
             cadence: Cadence::default(),
-            queued: VecDeque::new(),
+            queued: Vec::new(),
             queued_bytes: 0,
             submitted: Vec::new(),
             ready_us: Vec::new(),
@@ -201,9 +199,7 @@ impl<P> Decoding<P> {
 
     fn drop_queued(&mut self, frames: usize) {
         self.dropped = self.dropped.saturating_add(frames as u32);
-        for _ in 0..frames {
-            self.queued_bytes -= self.queued.pop_front().map_or(0, |unit| unit.bytes);
-        }
+        self.queued_bytes -= self.queued.drain(..frames).map(|unit| unit.bytes).sum::<usize>();
     }
 
     /// Forgets what the decoder had. It begins again with a key frame.
@@ -214,7 +210,7 @@ impl<P> Decoding<P> {
         self.outdated = key_frame.is_none();
         self.needs_key_frame = key_frame.is_none();
         self.drop_queued(key_frame.unwrap_or(self.queued.len()));
-        if let Some(unit) = self.queued.front_mut() {
+        if let Some(unit) = self.queued.first_mut() {
             unit.description.clone_from(&self.description);
         }
     }
@@ -268,7 +264,7 @@ impl<P: Clone> Session<P> {
         }
         decoding.queued_bytes += bytes;
         let unit = Unit { header, presentation_us, payload, bytes, arrival_ms: now_ms, description };
-        decoding.queued.push_back(unit);
+        decoding.queued.push(unit);
         if header.key_frame {
             self.skip_to_key_frame();
         } else if decoding.queued_bytes > MAX_WAITING_BYTES {
@@ -288,14 +284,14 @@ impl<P: Clone> Session<P> {
     fn skip_to_key_frame(&mut self) {
         let (now_ms, wanted_ms) = (self.now_ms, self.wanted_wait_ms());
         let Some(decoding) = self.play.decoding.as_mut() else { return };
-        let Some(first) = decoding.queued.front() else { return };
+        let Some(first) = decoding.queued.first() else { return };
         if now_ms - first.arrival_ms - wanted_ms < LAG_MS {
             return;
         }
         let before = decoding.queued.len() - 1;
         let description = decoding.queued.iter_mut().rev().find_map(|unit| unit.description.take());
         decoding.drop_queued(before);
-        if let Some(unit) = decoding.queued.front_mut() {
+        if let Some(unit) = decoding.queued.first_mut() {
             unit.description = description;
         }
         decoding.lags = if now_ms - decoding.lagged_ms > 60_000.0 { 1 } else { decoding.lags + 1 };
@@ -315,9 +311,8 @@ impl<P: Clone> Session<P> {
             0 => MAX_READY.max(decoding.submitted.len() + 1).min(MAX_IN_DECODER),
             ready => MAX_READY.saturating_sub(ready),
         };
-        while decoding.submitted.len() < most
-            && let Some(unit) = decoding.queued.pop_front()
-        {
+        let room = most.saturating_sub(decoding.submitted.len());
+        for unit in decoding.queued.drain(..room.min(decoding.queued.len())) {
             let Unit { header, presentation_us, payload, bytes, arrival_ms, description } = unit;
             decoding.queued_bytes -= bytes;
             if let Some(description) = description {

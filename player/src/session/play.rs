@@ -4,8 +4,6 @@ mod arrival;
 mod care;
 mod playhead;
 
-use alloc::collections::VecDeque;
-
 use sightline_wire::{Header, Track};
 
 use super::decode::Decoding;
@@ -86,7 +84,7 @@ pub(super) struct Playback<P> {
     apart_ms: f64,
     /// Decode time of the newest picture, in seconds.
     decode_s: Option<f64>,
-    pictures: VecDeque<Picture>,
+    pictures: Vec<Picture>,
     watchdog: Watchdog,
     stalled: bool,
     facts: Facts,
@@ -135,7 +133,7 @@ impl<P: Clone> Playback<P> {
             frame_ms: 40.0,
             apart_ms: 0.0,
             decode_s: None,
-            pictures: VecDeque::new(),
+            pictures: Vec::new(),
             watchdog: Watchdog::default(),
             stalled: false,
             facts: Facts::default(),

@@ -38,9 +38,9 @@ impl<P: Clone> Playback<P> {
         let before_s = self.decode_s.replace(decode_s).filter(|_| !gap).unwrap_or(decode_s);
         self.apart_ms = within((decode_s - before_s) * 1e3, 0.0, 10_000.0);
         if self.pictures.len() == MAX_PICTURES {
-            self.pictures.pop_front();
+            self.pictures.remove(0);
         }
-        self.pictures.push_back(Picture {
+        self.pictures.push(Picture {
             presentation_s,
             capture_us: header.capture_time_us,
             arrival_ms: now_ms,
