@@ -20,6 +20,5 @@ printf '  %7d  of %d bytes, gzip\n' "$sum" "$ALL"
 printf '  %7d  of %d of them without element, controls and decoders\n' "$session" "$SESSION"
 over=0
 [ "$sum" -le "$ALL" ] || { echo "over the budget" >&2; over=1; }
-# Not reached yet.
-[ "$session" -le "$SESSION" ] || echo "over the budget of the session alone" >&2
+[ "$session" -le "$SESSION" ] || { echo "over the budget of the session alone" >&2; over=1; }
 exit "$over"
