@@ -67,6 +67,10 @@ npm: pages ## target/npm/sightline-player-VERSION.tgz
 examples: packages build tests/browser/node_modules ## Build every example under player/examples and look at its picture
 	SIGHTLINE_BIN=$(CURDIR)/target/debug/sightline cargo test -p sightline-tests --test examples -- --include-ignored --test-threads=2
 
+.PHONY: browsers
+browsers: ## Write docs/browsers.md from what `make test` has seen
+	cargo run -q -p sightline-tests --bin browsers-table
+
 .PHONY: clip
 clip: ## Make the demo camera's clip anew (wants ffmpeg)
 	proxy/src/demo/clip/make.sh

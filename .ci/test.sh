@@ -15,9 +15,12 @@ step() {
 
 export SIGHTLINE_BIN=$PWD/target/debug/sightline
 step 'units: wire, player, proxy' cargo test -q -p sightline-wire -p sightline-player -p sightline --no-fail-fast "$@"
+rm -rf target/tests/seen
 # Whole systems share two cores: more than two of them at once would only measure each other.
 step 'whole system: cameras, sockets, browsers' \
   cargo test -p sightline-tests --no-fail-fast "$@" -- --test-threads=2
+# Only a whole run has seen everything.
+[ $# -gt 0 ] || step 'docs/browsers.md' cargo run -q -p sightline-tests --bin browsers-table -- --check
 
 # One line of counts, from the lines each test program closes with.
 awk '/^test result:/ { for (i = 1; i < NF; i++) { if ($(i+1) ~ /^passed/) p += $i; if ($(i+1) ~ /^failed/) f += $i

@@ -31,6 +31,7 @@ pub mod proxy;
 pub mod raw;
 pub mod relay;
 pub mod rtsp_camera;
+pub mod seen;
 pub mod serve;
 pub mod speaker;
 pub mod stats;

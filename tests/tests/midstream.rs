@@ -28,12 +28,18 @@ in_both_browsers![
 
 /// The third engine, Safari's.
 mod webkit {
+    use std::sync::Mutex;
+
     use anyhow::Result;
     use sightline_tests::browser::{Browser, Engine};
 
+    use super::common::with;
+
+    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+
     #[test]
     fn another_codec_comes_with_a_new_session() -> Result<()> {
-        super::another_codec_comes_with_a_new_session(&Browser::launch(Engine::WebKit)?)
+        with(&BROWSER, Engine::WebKit, super::another_codec_comes_with_a_new_session)
     }
 }
 

@@ -19,14 +19,22 @@ in_both_browsers![
 
 /// The third engine, Safari's.
 mod webkit {
+    use std::sync::Mutex;
+
     use anyhow::Result;
     use sightline_tests::browser::{Browser, Engine};
 
+    use super::common::with;
+
+    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+
     #[test]
     fn a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again() -> Result<()> {
-        super::a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again(&Browser::launch(
+        with(
+            &BROWSER,
             Engine::WebKit,
-        )?)
+            super::a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again,
+        )
     }
 }
 

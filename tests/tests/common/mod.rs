@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use sightline_tests::browser::{Browser, Engine, Glass, Page};
+use sightline_tests::seen;
 
 /// Capture to screen, in ms, that would mean something is wrong, even on a busy machine. The benchmark is stricter.
 const SANE_LATENCY_MS: f64 = 600.0;
@@ -45,7 +46,8 @@ pub(crate) fn with(
     if browser.is_none() {
         *browser = Some(Browser::launch(engine)?);
     }
-    test(browser.as_ref().context("was just launched")?)
+    test(browser.as_ref().context("was just launched")?)?;
+    Ok(seen::note(engine)?)
 }
 
 #[allow(unused_macros)]
