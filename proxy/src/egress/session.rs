@@ -203,6 +203,8 @@ impl Session {
             let i = self.turn;
             let subscription = &mut self.subscriptions[i];
             let item = if subscription.news { subscription.cursor.next() } else { None };
+            // Whatever comes from now on is told of.
+            subscription.news &= !subscription.cursor.has_caught_up();
             let Some(item) = item else {
                 subscription.news = false;
                 idle += 1;

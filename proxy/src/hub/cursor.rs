@@ -10,7 +10,7 @@ use super::{
     lag::{Lag, Place, Verdict},
     ring::Ring,
     status::{Fault, State},
-    stream::{Epoch, Leading, Stream},
+    stream::{Epoch, Leading, Shared, Stream},
 };
 use crate::media::Track;
 
@@ -31,6 +31,12 @@ pub enum Item {
 #[derive(Debug)]
 pub struct Cursor {
     stream: Arc<Stream>,
+    at: At,
+}
+
+/// Where a cursor stands, and what it has to know of its way there.
+#[derive(Debug)]
+struct At {
     version: Option<u64>,
     epoch: Option<u32>,
     position: u64,
@@ -42,14 +48,15 @@ pub struct Cursor {
     leading: Leading,
     /// The number of the next frame of video, once one was given out.
     video_number: Option<u64>,
+    /// Whether there was nothing more when it was last asked.
+    caught_up: bool,
 }
 
 impl Cursor {
     /// Begins to watch `stream`. When there may be something is told by [`Stream::listen`]'s waker.
     pub fn new(stream: Arc<Stream>) -> Self {
         stream.join();
-        Self {
-            stream,
+        let at = At {
             version: None,
             epoch: None,
             position: 0,
@@ -58,7 +65,9 @@ impl Cursor {
             awaiting_key_frame: true,
             leading: Leading::default(),
             video_number: None,
-        }
+            caught_up: false,
+        };
+        Self { stream, at }
     }
 
     /// The stream being watched.
@@ -66,6 +75,13 @@ impl Cursor {
         &self.stream
     }
 
+    /// Whether what it gave last was all there was: it need not be asked again until a waker is told.
+    pub fn has_caught_up(&self) -> bool {
+        self.at.caught_up
+    }
+}
+
+impl At {
     /// Where to go on instead of where it stands, if it has fallen too far behind.
     fn jump(&mut self, ring: &Ring) -> Option<u64> {
         let newest = ring.end().saturating_sub(1);
@@ -84,16 +100,8 @@ impl Cursor {
             Verdict::Wait => Some(ring.end()),
         }
     }
-}
 
-/// What comes next, as far as it is there already: `None` is not the end, but a pause until a waker is told.
-impl Iterator for Cursor {
-    type Item = Item;
-
-    fn next(&mut self) -> Option<Item> {
-        let stream = self.stream.clone();
-        let mut guard = stream.lock();
-        let shared = &mut *guard;
+    fn next(&mut self, shared: &mut Shared) -> Option<Item> {
         if self.version != Some(shared.version) {
             self.version = Some(shared.version);
             return Some(Item::State(shared.state, shared.since_time_us, shared.fault.clone()));
@@ -141,8 +149,19 @@ impl Iterator for Cursor {
                 return Some(Item::Dropped(u32::try_from(missed).unwrap_or(u32::MAX)));
             }
             self.position += 1;
+            self.caught_up = self.position == ring.end();
             return Some(Item::Fragment(fragment.clone()));
         }
+    }
+}
+
+/// What comes next, as far as it is there already: `None` is not the end, but a pause until a waker is told.
+impl Iterator for Cursor {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        self.at.caught_up = false;
+        self.at.next(&mut self.stream.lock())
     }
 }
 

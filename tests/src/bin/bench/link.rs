@@ -27,11 +27,8 @@ struct Reach {
     p50_ms: [(u32, f64); 4],
 }
 
-const MSE: Reach = Reach {
-    renderer: "mse",
-    bare: "bare.html",
-    p50_ms: [(0, 85.0), (1, 95.0), (3, 140.0), (5, 190.0)],
-};
+const MSE: Reach =
+    Reach { renderer: "mse", bare: "bare.html", p50_ms: [(0, 85.0), (1, 95.0), (3, 140.0), (5, 190.0)] };
 const WEBCODECS: Reach = Reach {
     renderer: "webcodecs",
     bare: "bare-webcodecs.html?to=generator",
@@ -57,7 +54,8 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
     }
     let link = Link::start(SEED)?;
     link.set(FINE);
-    let camera = Camera::start(Sends { fps: FPS, size: (1280, 720), kbps: KBPS, noise: true, ..Sends::default() })?;
+    let camera =
+        Camera::start(Sends { fps: FPS, size: (1280, 720), kbps: KBPS, noise: true, ..Sends::default() })?;
     let listen = format!("{}:0", link.host());
     let proxy = Proxy::start_on(&listen, ["--auth=off".to_owned(), format!("cam={}", camera.url())])?;
     proxy.wait_for_state("cam", "live")?;
@@ -115,7 +113,12 @@ fn tell(reach: &Reach, loss_percent: u32, p50_ms: f64, seen: &[Vec<Seen>], repor
 type World<'a> = (&'a Link, &'a Proxy, &'a Browser);
 
 /// The link takes half of the stream for a while.
-fn slow(options: Options, reach: &Reach, (link, proxy, browser): World<'_>, report: &mut Report) -> Result<()> {
+fn slow(
+    options: Options,
+    reach: &Reach,
+    (link, proxy, browser): World<'_>,
+    report: &mut Report,
+) -> Result<()> {
     let page = open(reach, proxy, browser)?;
     let usual_ms = usual_ms(&page)?;
     let bits = proxy.metric("sightline_stream_bits_per_second", &[("stream", "cam")])?;
@@ -139,7 +142,12 @@ fn slow(options: Options, reach: &Reach, (link, proxy, browser): World<'_>, repo
 }
 
 /// Nothing gets through for a while.
-fn outage(options: Options, reach: &Reach, (link, proxy, browser): World<'_>, report: &mut Report) -> Result<()> {
+fn outage(
+    options: Options,
+    reach: &Reach,
+    (link, proxy, browser): World<'_>,
+    report: &mut Report,
+) -> Result<()> {
     let mut afters_s = vec![];
     for round in 1..=if options.quick { 1 } else { 3 } {
         let page = open(reach, proxy, browser)?;
@@ -193,11 +201,11 @@ fn oldest_ms(samples: &Samples) -> f64 {
 
 /// How long after `over_ms` the last picture came that was later than usual by more than [`LIVE_WITHIN_MS`], or stood so long.
 fn live_after_ms(samples: &Samples, over_ms: f64, usual_ms: f64) -> f64 {
-    let late = samples.windows(2).filter(|pair| {
+    let mut late = samples.windows(2).filter(|pair| {
         pair[1].0 > over_ms && pair[0].1.max(pair[1].1).max(pair[1].2) > usual_ms + LIVE_WITHIN_MS
     });
     match samples.last() {
-        Some(last) if last.0 > over_ms => late.last().map_or(0.0, |pair| pair[1].0 - over_ms),
+        Some(last) if last.0 > over_ms => late.next_back().map_or(0.0, |pair| pair[1].0 - over_ms),
         _ => f64::INFINITY,
     }
 }
