@@ -346,7 +346,7 @@ fn two_hundred_mounts_leave_nothing_behind() -> Result<()> {
         (proxy.metric("sightline_viewers", &[]).ok().flatten() == Some(0.0)).then_some(())
     })?;
     ensure!(page.errors()?.is_empty(), "{:?}", page.errors()?);
-    Ok(())
+    Ok(sightline_tests::seen::note(Engine::Chromium)?)
 }
 
 /// What axe-core finds wrong for people who do not see, hear or click as others do.

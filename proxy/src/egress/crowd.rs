@@ -1,7 +1,7 @@
 //! Who writes to a stream's viewers when it has something new: not each viewer's own task, of which a thousand would have to
 //! be woken for each frame, but a few tasks that go from one to the next.
 //!
-//! A stream's viewers stand in crowds, one for each processor at most. A crowd's task gives each of its viewers what its
+//! A stream's viewers stand in crowds, one for each processor at most and for half of them as a rule. A crowd's task gives each of its viewers what its
 //! socket takes at once, and leaves those whose sockets take no more to their own tasks. Invariant: whoever joins or leaves
 //! during a round misses nothing, for another round follows.
 
@@ -9,17 +9,24 @@ use std::{
     collections::HashMap,
     num::NonZero,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
 use crate::hub::Stream;
 
-/// So many viewers are written to before others have their turn: a quarter of a millisecond's work.
-const TURN: usize = 32;
+/// After so long others have their turn.
+const TURN: Duration = Duration::from_millis(1);
 
-/// A crowd is full enough for a second one beside it, where there is a processor for it.
+/// So many viewers are written to between two looks at the clock. One of them costs 10 us and more, with a key frame 50.
+const STEP: usize = 8;
+
+/// A crowd is full enough for another one beside it, where there is a processor for it.
 const ENOUGH: usize = 16;
+
+/// It is full enough to take the processors that are otherwise left to everybody else.
+const LARGE: usize = 2_048;
 
 /// Somebody who waits for a stream.
 pub trait Member: Send + Sync + 'static {
@@ -91,7 +98,7 @@ impl<M: Member> Crowds<M> {
         let mut by_stream = self.lock();
         let crowds = by_stream.entry(stream.id).or_default();
         let smallest = crowds.iter().min_by_key(|crowd| crowd.lock().len()).cloned();
-        let crowd = smallest.filter(|crowd| crowds.len() == self.processors || crowd.lock().len() < ENOUGH);
+        let crowd = smallest.filter(|crowd| !self.is_full(crowds.len(), crowd.lock().len()));
         let crowd = crowd.unwrap_or_else(|| {
             let crowd = Arc::new(Crowd {
                 stream: stream.clone(),
@@ -107,22 +114,36 @@ impl<M: Member> Crowds<M> {
         Seat { crowd, member: Arc::downgrade(member) }
     }
 
+    /// Whether there is to be one more than so many crowds, the smallest of which has so many viewers. Half of the
+    /// processors stay free of one stream's viewers, for the other streams, for those who feed them, and for whatever else
+    /// is on this machine.
+    fn is_full(&self, crowds: usize, viewers: usize) -> bool {
+        let (most, enough) = match self.processors.div_ceil(2) {
+            half if crowds < half => (half, ENOUGH),
+            _ => (self.processors, LARGE),
+        };
+        crowds < most && viewers >= enough
+    }
+
     async fn serve(self: Arc<Self>, crowd: Arc<Crowd<M>>) {
-        let mut turn = Vec::with_capacity(TURN);
+        let mut step = Vec::with_capacity(STEP);
         while !self.is_over(&crowd) {
             crowd.waker.notified().await;
-            let mut told = 0;
+            let (mut told, mut began) = (0, Instant::now());
             loop {
-                turn.extend(crowd.lock().iter().skip(told).take(TURN).cloned());
-                told += turn.len();
-                let all = turn.len() < TURN;
-                for member in turn.drain(..) {
+                step.extend(crowd.lock().iter().skip(told).take(STEP).cloned());
+                told += step.len();
+                let all = step.len() < STEP;
+                for member in step.drain(..) {
                     member.news(crowd.stream.id);
                 }
                 if all {
                     break;
                 }
-                tokio::task::yield_now().await;
+                if began.elapsed() >= TURN {
+                    tokio::task::yield_now().await;
+                    began = Instant::now();
+                }
             }
         }
     }
@@ -150,10 +171,7 @@ impl<M: Member> Crowds<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::hub::{Hub, State};
@@ -185,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn news_reach_everybody_in_however_many_crowds_they_stand() {
         let (stream, crowds) = (stream(), Arc::new(Crowds::default()));
-        let members: Vec<_> = (0..5 * TURN).map(|_| Arc::new(Counter::default())).collect();
+        let members: Vec<_> = (0..20 * STEP).map(|_| Arc::new(Counter::default())).collect();
         let seats: Vec<_> = members.iter().map(|member| crowds.join(&stream, member)).collect();
         let (mut seats, leaving) = (seats, 7);
         for (round, state) in [State::Connecting, State::Live, State::Offline].into_iter().enumerate() {
@@ -195,6 +213,18 @@ mod tests {
             };
             assert!(until(told).await, "round {round}");
             seats.drain(..leaving);
+        }
+    }
+
+    #[test]
+    fn one_stream_takes_half_of_the_processors_and_all_of_them_only_with_very_many_viewers() {
+        for (processors, few, many) in [(1, 1, 1), (2, 1, 2), (3, 2, 3), (8, 4, 8)] {
+            let all = Crowds::<Counter> { processors, ..Crowds::default() };
+            // As many crowds as there come to be while each one has this many viewers.
+            let crowds = |viewers| (1..=9).find(|crowds| !all.is_full(*crowds, viewers));
+            assert_eq!(crowds(ENOUGH - 1), Some(1));
+            assert_eq!((crowds(ENOUGH), crowds(LARGE - 1)), (Some(few), Some(few)));
+            assert_eq!(crowds(LARGE), Some(many));
         }
     }
 

@@ -216,6 +216,8 @@ impl Session {
                 .as_mut()
                 .is_some_and(|climb| climb.holds(&subscription.cursor, std::time::Instant::now));
             let item = if subscription.news && !held { subscription.cursor.next() } else { None };
+            // Whatever comes from now on is told of.
+            subscription.news &= held || !subscription.cursor.has_given_all();
             let Some(item) = item else {
                 subscription.news = false;
                 idle += 1;

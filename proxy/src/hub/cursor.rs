@@ -74,6 +74,8 @@ pub struct Cursor {
     waits_from: Option<u64>,
     /// The newest presentation time of what was given out, in microseconds: of pictures, where there are some.
     given_us: Option<i64>,
+    /// Whether what it gave last was all there was.
+    is_empty: bool,
     /// Whether nothing can be decoded before the next key frame.
     awaiting_key_frame: bool,
     leading: Leading,
@@ -96,6 +98,7 @@ impl Cursor {
             troubled: false,
             waits_from: None,
             given_us: None,
+            is_empty: false,
             awaiting_key_frame: true,
             leading: Leading::default(),
             video_number: None,
@@ -126,6 +129,11 @@ impl Cursor {
     /// The newest presentation time of what was given out, in microseconds.
     pub fn given_us(&self) -> Option<i64> {
         self.given_us
+    }
+
+    /// Whether what it gave last was all there was: it need not be asked again until a waker is told.
+    pub fn has_given_all(&self) -> bool {
+        self.is_empty
     }
 
     /// The presentation time of what comes next, in microseconds, if that is there.
@@ -190,6 +198,7 @@ impl Iterator for Cursor {
         let stream = self.stream.clone();
         let mut guard = stream.lock();
         let shared = &mut *guard;
+        self.is_empty = false;
         if self.version != Some(shared.version) {
             self.version = Some(shared.version);
             return Some(Item::State(shared.state, shared.since_time_us, shared.fault.clone()));
@@ -243,6 +252,7 @@ impl Iterator for Cursor {
             if fragment.video || !self.video {
                 self.given_us = self.given_us.max(Some(fragment.pts_us));
             }
+            self.is_empty = self.position == ring.end();
             return Some(Item::Fragment(fragment.clone()));
         }
     }

@@ -26,7 +26,6 @@ fn main() -> Result<()> {
         }
     } else if old != new {
         std::fs::write(&path, new)?;
-        println!("docs/browsers.md is written anew");
     }
     Ok(())
 }

@@ -22,6 +22,10 @@ const NAME: &str = "fanout-load";
 const READY: &str = "ready";
 const FRAME: Duration = Duration::from_millis(40);
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+/// As the proxy sets it.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// `moof` and the header of `mdat`, in bytes.
+const OVERHEAD: usize = 112;
 /// How often a slow reader reads.
 const SIP: Duration = Duration::from_millis(100);
 
@@ -43,6 +47,11 @@ pub(crate) enum Part {
         viewers: u32,
         /// Bytes of each frame.
         sizes: Vec<usize>,
+    },
+    /// Hands what a floor writes on to one viewer, and does nothing else.
+    Relay {
+        /// Where the floor listens.
+        address: String,
     },
 }
 
@@ -128,7 +137,7 @@ impl Part {
         let mut process = Process::start(command.args([NAME, &serde_json::to_string(self)?]))?;
         let address = match self {
             Self::Readers { .. } => String::new(),
-            Self::Floor { .. } => {
+            Self::Floor { .. } | Self::Relay { .. } => {
                 process.wait_for_line("an address", |line| line.strip_prefix("at ").map(str::to_owned))?
             }
         };
@@ -146,6 +155,7 @@ impl Part {
                 Ok(())
             }
             Self::Floor { viewers, sizes } => floor(viewers, &sizes),
+            Self::Relay { address } => relay(&address),
         }
     }
 }
@@ -212,6 +222,12 @@ async fn read_all(address: &str, streams: &[(String, u32)], rate: Option<u32>) -
 }
 
 fn connect(address: SocketAddr, stream: &str, slow: bool) -> Result<tokio::net::TcpStream> {
+    let socket = handshake(address, stream, slow)?;
+    socket.set_nonblocking(true)?;
+    Ok(tokio::net::TcpStream::from_std(socket)?)
+}
+
+fn handshake(address: SocketAddr, stream: &str, slow: bool) -> Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     if slow {
         socket.set_recv_buffer_size(4096)?;
@@ -230,8 +246,7 @@ fn connect(address: SocketAddr, stream: &str, slow: bool) -> Result<tokio::net::
         head.push(byte[0]);
     }
     ensure!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-    socket.set_nonblocking(true)?;
-    Ok(tokio::net::TcpStream::from_std(socket)?)
+    Ok(socket)
 }
 
 async fn read(socket: tokio::net::TcpStream, rate: Option<u32>, sights: &RefCell<Sights>) -> Result<()> {
@@ -324,18 +339,39 @@ impl Frames {
     }
 }
 
+/// Takes a viewer in, with the proxy's options.
+fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    let (mut socket, _) = listener.accept()?;
+    let mut request = BufReader::new(socket.try_clone()?).lines();
+    while request.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    socket.write_all(b"HTTP/1.1 101 Floor\r\n\r\n")?;
+    socket.set_nodelay(true)?;
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    Ok(socket)
+}
+
+/// Takes one viewer in, connects to a floor and hands on what that writes, until it ends.
+fn relay(address: &str) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("at {}", listener.local_addr()?);
+    let mut viewer = accept(&listener)?;
+    let mut floor = handshake(address.parse()?, "bare", false)?;
+    let mut bytes = vec![0; 256 * 1024];
+    loop {
+        match floor.read(&mut bytes)? {
+            0 => return Ok(()),
+            len => viewer.write_all(&bytes[..len])?,
+        }
+    }
+}
+
 /// Listens, takes so many connections, and writes.
 fn floor(viewers: u32, sizes: &[usize]) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("at {}", listener.local_addr()?);
     let mut sockets = vec![];
     for _ in 0..viewers {
-        let (mut socket, _) = listener.accept()?;
-        let mut request = BufReader::new(socket.try_clone()?).lines();
-        while request.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-        socket.write_all(b"HTTP/1.1 101 Floor\r\n\r\n")?;
-        socket.set_nodelay(true)?;
-        sockets.push(socket);
+        sockets.push(accept(&listener)?);
     }
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
@@ -355,8 +391,8 @@ fn floor(viewers: u32, sizes: &[usize]) -> Result<()> {
         }
         sent_us.push(now_us());
         let header = Header { kind: Kind::Media, sequence: number, ..Header::init(1, 1, 0) };
-        let (frame, frame_len) = frame_head(HEADER_LEN + size);
-        let head = [&frame[..frame_len], &header.encode()].concat();
+        let (frame, frame_len) = frame_head(HEADER_LEN + OVERHEAD + size);
+        let head = [&frame[..frame_len], &header.encode(), &[0; OVERHEAD]].concat();
         for socket in &mut sockets {
             let (mut head, mut rest) = (&head[..], &payload[..size]);
             while !rest.is_empty() {
