@@ -29,6 +29,7 @@ mod rtmp_load;
 mod rtmp_many;
 mod size;
 mod sound_latency;
+mod start;
 mod timed_camera;
 mod transit;
 mod truth;
@@ -60,8 +61,9 @@ impl Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
-const ALL: [(&str, Bench); 20] = [
+const ALL: [(&str, Bench); 21] = [
     ("size", size::run),
+    ("start", start::run),
     ("transit", transit::run),
     ("mux", mux::run),
     ("codecs", codecs::run),
