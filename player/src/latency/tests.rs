@@ -113,7 +113,7 @@ fn sound_of_a_browser_that_counts_samples_is_kept_farther_away() {
 #[test]
 fn missing_sound_is_fetched_anew_where_time_is_samples_and_only_there() {
     for (clock, behind_s, seeks) in
-        [(SoundClock::Samples, 0.3, 1), (SoundClock::Routed, 0.3, 1), (SoundClock::TimeStamps, 0.1, 0)]
+        [(SoundClock::Samples, 0.3, 1), (SoundClock::Routed, 0.3, 1), (SoundClock::TimeStamps, 0.08, 0)]
     {
         let mut controller = Controller::new(Target::Auto, clock);
         controller.set_sound(true);
