@@ -104,8 +104,8 @@ impl Streams {
     }
 }
 
-/// The stream is fetched by this transport, its tracks are these, and each of them goes on.
-fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)) -> Result<()> {
+/// The stream is fetched by this transport, its tracks are these, and each of them goes on. Returns who watches it.
+fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)) -> Result<Viewer> {
     let viewer = Viewer::watch_decoding(proxy, name, &["avc1", "hvc1", "mp4a.40.2", "flac", "opus"])?;
     viewer.wait_fragments(5)?;
     let told = proxy.wait_for_state(name, "live")?;
@@ -121,25 +121,29 @@ fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)
     for track in 1..expected.len() as u8 {
         viewer.wait("sound", |record| (record.fragments(track).count() >= 5).then_some(()))?;
     }
-    Ok(())
+    Ok(viewer)
 }
 
 /// Every stream of a camera, a few at a time; then all of them in both browsers.
 #[track_caller]
 fn assert_plays_everywhere(way: Way) -> Result<()> {
+    // One at a time: sixteen encoders and thirty-two sessions are as many as one GStreamer takes on two cores.
+    let browsers = BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
     let cameras = Streams::start(way)?;
     let proxy = &cameras.proxy;
+    // They go on watching: GStreamer's server hangs for ten seconds and more where it is asked for what it is just ending.
+    let mut viewers = Vec::new();
     for some in cameras.fetched.chunks(8) {
         std::thread::scope(|scope| {
             let tests: Vec<_> =
                 some.iter().map(|stream| (stream, scope.spawn(|| assert_fetched(proxy, stream)))).collect();
             tests.into_iter().try_for_each(|(stream, test)| {
                 let result = test.join().map_err(|_| anyhow!("panicked"))?;
-                result.with_context(|| format!("{way:?} {stream:?}\n{}", proxy.log()))
+                viewers.push(result.with_context(|| format!("{way:?} {stream:?}\n{}", proxy.log()))?);
+                Ok::<_, anyhow::Error>(())
             })
         })?;
     }
-    let browsers = BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
     for browser in browsers.get()? {
         assert_shown(browser, proxy, &cameras.fetched)
             .with_context(|| format!("{way:?}\n{}", proxy.log()))?;
