@@ -159,8 +159,10 @@ impl Sound {
         let gap = at.saturating_sub(end);
         match &mut self.form {
             Form::Passed { unit_ticks, .. } => {
-                if gap >= i64::from(*unit_ticks) {
-                    self.fill(at, out);
+                // As many units as leave the least hole or overlap: half of one at most.
+                let half = i64::from(*unit_ticks / 2);
+                if gap > half {
+                    self.fill(at.saturating_add(half), out);
                 }
                 // What came too late has had its place taken by silence.
                 if gap.saturating_mul(-2) <= i64::from(duration_ticks) {
@@ -348,6 +350,22 @@ mod tests {
             sound.packet(i * 20_000, &[0xd5; 160], 0, &mut out);
         }
         assert_eq!((out.len(), assert_whole(&out, 8_000)), (50, 1_000_000));
+    }
+
+    #[test]
+    fn what_is_missing_is_made_up_for_to_half_a_unit() {
+        for missing_ticks in [0, 400, 600, 886, 1_024, 1_400, 1_600] {
+            let (mut sound, mut units) = (aac(), vec![]);
+            sound.packet(0, b"aac", 1024, &mut units);
+            sound.resync();
+            sound.packet(ticks_to_us(1_024 + missing_ticks, 48_000), b"aac", 1024, &mut units);
+            let ends = units.windows(2).map(|pair| pair[1].pts_ticks - pair[0].pts_ticks - 1_024);
+            assert!(
+                ends.clone().all(|apart| apart.abs() <= 513),
+                "{missing_ticks}: {:?}",
+                ends.collect::<Vec<_>>()
+            );
+        }
     }
 
     #[test]
