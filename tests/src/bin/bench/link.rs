@@ -69,7 +69,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
                 continue;
             }
             link.set(Conditions { loss: f64::from(loss_percent) / 100.0, ..FINE });
-            link.forget()?;
+            link.forget();
             let socket = proxy.ws_url(Some("cam"));
             let cases = [
                 Case::new("ours", proxy.url(&format!("/embed/cam?renderer={}", reach.renderer))),
@@ -80,7 +80,7 @@ pub(crate) fn run(options: Options, report: &mut Report) -> Result<()> {
             tell(&reach, loss_percent, p50_ms, &seen, report);
         }
         link.set(FINE);
-        link.forget()?;
+        link.forget();
         slow(options, &reach, (&link, &proxy, &browser), report)?;
         outage(options, &reach, (&link, &proxy, &browser), report)?;
     }
