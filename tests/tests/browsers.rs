@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use common::{PLAYER, assert_live, in_both_browsers, name, unmute, wait_for_element, wait_for_sound};
+use common::{
+    PLAYER, assert_live, in_both_browsers, in_browser, name, unmute, wait_for_element, wait_for_sound,
+};
 use sightline_tests::browser::{Browser, Engine};
 use sightline_tests::camera::{Camera, Options, free_port};
 use sightline_tests::proxy::Proxy;
@@ -26,40 +28,7 @@ in_both_browsers![
 ];
 
 /// The third engine, Safari's: that it plays, in order, by either kind of MediaSource.
-mod webkit {
-    use std::sync::Mutex;
-
-    use anyhow::Result;
-    use sightline_tests::browser::{Browser, Engine};
-
-    use super::common::with;
-
-    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-
-    #[test]
-    fn the_embed_page_shows_a_live_picture_with_sound() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::the_embed_page_shows_a_live_picture_with_sound)
-    }
-
-    #[test]
-    fn a_dead_camera_is_offline_and_its_picture_returns_without_a_reload() -> Result<()> {
-        with(
-            &BROWSER,
-            Engine::WebKit,
-            super::a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
-        )
-    }
-
-    #[test]
-    fn the_wall_shows_every_stream_with_its_state() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::the_wall_shows_every_stream_with_its_state)
-    }
-
-    #[test]
-    fn a_managed_media_source_plays_where_there_is_no_other() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::a_managed_media_source_plays_where_there_is_no_other)
-    }
-}
+in_browser!(webkit, WebKit: the_embed_page_shows_a_live_picture_with_sound, a_dead_camera_is_offline_and_its_picture_returns_without_a_reload, the_wall_shows_every_stream_with_its_state, a_managed_media_source_plays_where_there_is_no_other);
 
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
     let camera = Camera::start(Options { audio: true, ..Options::default() })?;

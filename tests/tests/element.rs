@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{PLAYER, assert_live, in_both_browsers, name, wait_for_element};
+use common::{PLAYER, assert_live, in_both_browsers, in_browser, name, wait_for_element};
 use serde_json::json;
 use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::camera::{Camera, Options};
@@ -18,26 +18,7 @@ in_both_browsers![
     a_page_plays_in_a_video_of_its_own,
 ];
 
-mod webkit {
-    use std::sync::Mutex;
-
-    use anyhow::Result;
-    use sightline_tests::browser::{Browser, Engine};
-
-    use super::common::with;
-
-    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-
-    #[test]
-    fn controls_do_what_they_say() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::controls_do_what_they_say)
-    }
-
-    #[test]
-    fn attributes_change_at_any_time_and_a_move_reconnects_nothing() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::attributes_change_at_any_time_and_a_move_reconnects_nothing)
-    }
-}
+in_browser!(webkit, WebKit: controls_do_what_they_say, attributes_change_at_any_time_and_a_move_reconnects_nothing);
 
 /// Counts what a page opens and holds.
 const HELD: &str = include_str!("../browser/held.js");

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::{LOOK, PLAYER, in_both_browsers, unmute, wait_for_element};
+use common::{LOOK, PLAYER, in_both_browsers, in_browser, unmute, wait_for_element};
 use sightline_tests::browser::{Browser, Engine, Page};
 use sightline_tests::flv::{AUDIO, Tag, VIDEO};
 use sightline_tests::judge;
@@ -27,21 +27,7 @@ in_both_browsers![
 ];
 
 /// The third engine, Safari's.
-mod webkit {
-    use std::sync::Mutex;
-
-    use anyhow::Result;
-    use sightline_tests::browser::{Browser, Engine};
-
-    use super::common::with;
-
-    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-
-    #[test]
-    fn another_codec_comes_with_a_new_session() -> Result<()> {
-        with(&BROWSER, Engine::WebKit, super::another_codec_comes_with_a_new_session)
-    }
-}
+in_browser!(webkit, WebKit: another_codec_comes_with_a_new_session);
 
 /// The longest time from the last picture before a change to the first one behind it.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use common::{PLAYER, in_both_browsers, wait_for_element};
+use common::{PLAYER, in_both_browsers, in_browser, wait_for_element};
 use sightline_tests::browser::{Browser, Page};
 use sightline_tests::camera::{Camera, Options};
 use sightline_tests::proxy::Proxy;
@@ -18,25 +18,7 @@ in_both_browsers![
 ];
 
 /// The third engine, Safari's.
-mod webkit {
-    use std::sync::Mutex;
-
-    use anyhow::Result;
-    use sightline_tests::browser::{Browser, Engine};
-
-    use super::common::with;
-
-    static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-
-    #[test]
-    fn a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again() -> Result<()> {
-        with(
-            &BROWSER,
-            Engine::WebKit,
-            super::a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again,
-        )
-    }
-}
+in_browser!(webkit, WebKit: a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again);
 
 /// Plays a trick on the next append, and keeps the MediaSource for tricks on it.
 const TRICKS: &str = "(() => { \

@@ -90,8 +90,8 @@ pub(super) struct Shared {
     session: u64,
     /// Where the session's zero stands on the timeline; known from its first tracks on.
     session_base_us: Option<i64>,
-    /// A picture of the session was passed on.
-    session_pictured: bool,
+    /// A frame of the session was passed on.
+    session_begun: bool,
     session_origin: Option<Origin>,
     session_transport: Option<&'static str>,
     warnings: Vec<Warning>,
@@ -156,7 +156,7 @@ impl Stream {
                 counts: Counts::default(),
                 session: 0,
                 session_base_us: None,
-                session_pictured: false,
+                session_begun: false,
                 session_origin: None,
                 session_transport: None,
                 warnings: Vec::new(),
@@ -352,7 +352,7 @@ impl Shared {
     /// Ends the session, and what was only true of it.
     fn end_session(&mut self) {
         self.session_base_us = None;
-        self.session_pictured = false;
+        self.session_begun = false;
         self.session_origin = None;
         self.session_transport = None;
         self.warnings.clear();
@@ -440,7 +440,7 @@ impl Publisher {
             return false;
         }
         let begins = std::mem::replace(&mut shared.awaiting_key_frame, false) && video;
-        if !std::mem::replace(&mut shared.session_pictured, true)
+        if !std::mem::replace(&mut shared.session_begun, true)
             && let Some(at_us) = group.stands_at_us(received_us, shared.end_us)
         {
             shared.begin_at(at_us.saturating_sub(time::ticks_to_us(frame.pts_ticks, track.timescale)));

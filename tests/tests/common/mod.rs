@@ -50,10 +50,11 @@ pub(crate) fn with(
     Ok(seen::note(engine)?)
 }
 
+/// These tests in one browser: a module of this name, with one browser for all of them.
 #[allow(unused_macros)]
-macro_rules! in_both_browsers {
-    ($($test:ident),* $(,)?) => {
-        mod chromium {
+macro_rules! in_browser {
+    ($module:ident, $engine:ident: $($test:ident),* $(,)?) => {
+        mod $module {
             use std::sync::Mutex;
 
             use anyhow::Result;
@@ -62,23 +63,20 @@ macro_rules! in_both_browsers {
             use super::common::with;
 
             static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Chromium, super::$test) })*
-        }
-        mod firefox {
-            use std::sync::Mutex;
-
-            use anyhow::Result;
-            use sightline_tests::browser::{Browser, Engine};
-
-            use super::common::with;
-
-            static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
-            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::Firefox, super::$test) })*
+            $(#[test] fn $test() -> Result<()> { with(&BROWSER, Engine::$engine, super::$test) })*
         }
     };
 }
+
+#[allow(unused_macros)]
+macro_rules! in_both_browsers {
+    ($($test:ident),* $(,)?) => {
+        $crate::common::in_browser!(chromium, Chromium: $($test),*);
+        $crate::common::in_browser!(firefox, Firefox: $($test),*);
+    };
+}
 #[allow(unused_imports)]
-pub(crate) use in_both_browsers;
+pub(crate) use {in_both_browsers, in_browser};
 
 /// A name for a screenshot.
 pub(crate) fn name(browser: &Browser, page: &str) -> String {
