@@ -27,7 +27,7 @@ in_both_browsers![
     the_demo_plays_on_the_wall,
 ];
 
-/// The third engine, Safari's: that it plays, in order, by either kind of MediaSource.
+// The third engine, Safari's: that it plays, in order, by either kind of MediaSource.
 in_browser!(webkit, WebKit: the_embed_page_shows_a_live_picture_with_sound, a_dead_camera_is_offline_and_its_picture_returns_without_a_reload, the_wall_shows_every_stream_with_its_state, a_managed_media_source_plays_where_there_is_no_other);
 
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {

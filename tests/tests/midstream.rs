@@ -26,7 +26,7 @@ in_both_browsers![
     sound_comes_late_by_rtmp,
 ];
 
-/// The third engine, Safari's.
+// The third engine, Safari's.
 in_browser!(webkit, WebKit: another_codec_comes_with_a_new_session);
 
 /// The longest time from the last picture before a change to the first one behind it.

@@ -17,7 +17,7 @@ in_both_browsers![
     a_page_has_one_connection_and_asks_for_what_is_in_view,
 ];
 
-/// The third engine, Safari's.
+// The third engine, Safari's.
 in_browser!(webkit, WebKit: a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again);
 
 /// Plays a trick on the next append, and keeps the MediaSource for tricks on it.
