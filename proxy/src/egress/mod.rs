@@ -7,4 +7,5 @@ pub mod crowd;
 mod ladder;
 mod session;
 mod socket;
+pub mod tcp;
 pub mod ws;

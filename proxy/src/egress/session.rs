@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits: what the socket does not take stays where it is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sightline_wire::{
     ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
@@ -24,8 +24,10 @@ use crate::{
 };
 
 /// The most bytes handed to a socket before the viewer is heard, and the most frames.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 16 * 1024;
 const BATCH_PIECES: usize = 64;
+/// A link's rate is found anew no sooner than this: cameras that send nothing but key frames keep it known.
+const FIND_RATE_EVERY: Duration = Duration::from_millis(900);
 /// The most streams on one connection.
 const MAX_SUBSCRIPTIONS: usize = 256;
 /// The longest text of ours that repeats what a client sent, in bytes.
@@ -121,6 +123,10 @@ pub(super) struct Session {
     subscriptions: Vec<Subscription>,
     /// The subscription whose turn it was last.
     turn: usize,
+    /// The batch has a key frame for a link that has taken all before it.
+    has_long_frame: bool,
+    /// When the last one was given to it.
+    long_frame_at: Option<std::time::Instant>,
     /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
     batch: (usize, Option<std::time::Instant>),
 }
@@ -138,6 +144,8 @@ impl Session {
             codecs: None,
             subscriptions: Vec::new(),
             turn: 0,
+            has_long_frame: false,
+            long_frame_at: None,
             batch: (0, None),
         }
     }
@@ -171,6 +179,9 @@ impl Session {
             return Ok(Progress::Full);
         }
         let more = self.gather();
+        if std::mem::take(&mut self.has_long_frame) {
+            link.find_rate_anew();
+        }
         if !self.send(link)? {
             return Ok(Progress::Full);
         }
@@ -232,6 +243,14 @@ impl Session {
                         climb.look |= fragment.header.key_frame && fragment.video;
                     }
                     if wanted {
+                        let is_key = fragment.header.key_frame && fragment.video;
+                        if is_key && live && subscription.cursor.has_given_all() {
+                            let passed = self.long_frame_at.map(|at| fragment.received.duration_since(at));
+                            if passed.is_none_or(|passed| passed >= FIND_RATE_EVERY) {
+                                self.long_frame_at = Some(fragment.received);
+                                self.has_long_frame = true;
+                            }
+                        }
                         if live {
                             self.batch.1.get_or_insert(fragment.received);
                         }

@@ -19,6 +19,7 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
+use super::tcp;
 use crate::hub::Fragment;
 
 /// The most parts given to the system in one call.
@@ -48,6 +49,12 @@ impl Link {
     pub(super) async fn writable(&self) -> io::Result<()> {
         let Self::Plain(tcp) = self;
         tcp.writable().await
+    }
+
+    /// See [`tcp::find_rate_anew`].
+    pub(super) fn find_rate_anew(&self) {
+        let Self::Plain(tcp) = self;
+        tcp::find_rate_anew(tcp);
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {

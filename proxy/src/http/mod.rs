@@ -23,15 +23,12 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     auth::{Action, Asker, Policy},
-    egress::{crowd::Crowds, ws::Viewer},
+    egress::{crowd::Crowds, tcp, ws::Viewer},
     hub::Hub,
     metrics::Metrics,
 };
 
 pub use admission::Admission;
-
-/// Unsent bytes the kernel may hold for a viewer: video in its queue is video that can no longer be skipped.
-const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// What every handler may need.
 #[derive(Clone, Debug)]
@@ -54,12 +51,8 @@ impl Server {
     /// Serves until told to stop. Open WebSockets end by themselves.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         let mut shutdown = self.shutdown.clone();
-        let listener = listener.tap_io(|tcp| {
-            // A frame is written at once and whole: waiting to fill a segment only delays it.
-            let _ = tcp.set_nodelay(true);
-            #[cfg(target_os = "linux")]
-            let _ = socket2::SockRef::from(&*tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT);
-        });
+        tcp::prepare_listener(&listener);
+        let listener = listener.tap_io(|tcp| tcp::prepare(tcp));
         let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, service)
             .with_graceful_shutdown(async move {
