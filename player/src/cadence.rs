@@ -1,12 +1,13 @@
 //! PURE: when a decoded picture is shown: at once while pictures come evenly, and under jitter with the least delay that
-//! keeps them even.
+//! keeps them even. Where only a few are late and those by far, as behind a link that loses packets, at once too: to wait for
+//! those few would make all the others old.
 //!
 //! Two times are compared, both in milliseconds: when a picture is ready, by the page's clock, and when it was taken, by
 //! its presentation time. Their difference is the picture's **transit**. The smallest one of the last seconds is the
 //! **base**; what a picture is above it, it is late. A picture is due at presentation time + base + delay.
 //!
-//! The delay is what all but a few pictures need, since a hiccup of the machine is no jitter. After a hiccup it is what
-//! that one needed, and goes back within half a second: pictures follow each other a little faster, and none is left out.
+//! The delay is what all but a few pictures need, since a hiccup of the machine is no jitter. Those that come behind a hiccup
+//! all at once follow each other as fast as a screen shows them, and none is left out.
 //!
 //! Invariant: no delay without lateness that can be seen, none above [`MAX_DELAY_MS`], and memory is bounded.
 
@@ -28,6 +29,11 @@ const MAY_BE_LATE_PICTURES: usize = 3;
 /// Pictures are never held back longer than this for being even, in milliseconds.
 pub const MAX_DELAY_MS: f64 = 400.0;
 
+/// Pictures follow each other no sooner, in milliseconds: one refresh of most screens, which would show only the last of
+/// those that come sooner. Where the camera sends more of them, by this share of their distance.
+const APART_MS: f64 = 16.0;
+const APART_SHARE: f64 = 0.6;
+
 /// How fast the delay goes back to what is needed: by a factor of e in this time, in milliseconds.
 const DECAY_MS: f64 = 400.0;
 
@@ -48,12 +54,11 @@ impl Cadence {
         self.transits.push(transit_ms, ready_ms, WINDOW_MS, MAX_PICTURES);
         self.base_ms = self.transits.values().fold(f64::INFINITY, f64::min);
         let may_be_late = (self.transits.len() as f64 * MAY_BE_LATE) as usize;
-        let needed_ms = self.lateness_ms(may_be_late.max(MAY_BE_LATE_PICTURES)) - UNSEEN_MS;
-        let above_ms = (self.delay_ms - needed_ms).max(0.0) * (1.0 - passed_ms / DECAY_MS);
-        let late_ms = transit_ms - self.base_ms - UNSEEN_MS;
-        let most_ms = self.lateness_ms(0) - UNSEEN_MS;
-        let wanted_ms = (needed_ms + above_ms).max(late_ms).min(most_ms);
-        self.delay_ms = within(wanted_ms, 0.0, MAX_DELAY_MS);
+        let most_late_ms = self.lateness_ms(may_be_late.max(MAY_BE_LATE_PICTURES));
+        // Jitter makes half of the pictures at least half as late as the latest; where they are less so it is less worth while.
+        let even_ms = most_late_ms.min(4.0 * self.lateness_ms(self.transits.len() / 2) - most_late_ms);
+        let decayed_ms = self.delay_ms * (1.0 - passed_ms / DECAY_MS);
+        self.delay_ms = within((even_ms - UNSEEN_MS).max(decayed_ms), 0.0, MAX_DELAY_MS);
     }
 
     /// What so many pictures are later than.
@@ -62,9 +67,15 @@ impl Cadence {
         self.transits.nth_smallest(index).unwrap_or(self.base_ms) - self.base_ms
     }
 
-    /// When to show a picture; in the past for: at once.
-    pub fn due_ms(&self, presentation_ms: f64) -> f64 {
-        if self.delay_ms > 0.0 { presentation_ms + self.base_ms + self.delay_ms } else { f64::NEG_INFINITY }
+    /// When to show a picture behind another one, of which the presentation time is given and when it is shown; in the past for:
+    /// at once.
+    pub fn due_ms(&self, presentation_ms: f64, before: Option<(f64, f64)>) -> f64 {
+        let base_ms = presentation_ms + self.base_ms;
+        let follows_ms = before.map_or(f64::NEG_INFINITY, |(before_ms, shown_ms)| {
+            let apart_ms = within((presentation_ms - before_ms) * APART_SHARE, 0.0, APART_MS);
+            (shown_ms + apart_ms).min(base_ms + MAX_DELAY_MS)
+        });
+        if self.delay_ms > 0.0 { follows_ms.max(base_ms + self.delay_ms) } else { follows_ms }
     }
 
     /// How long pictures are held back, in milliseconds.

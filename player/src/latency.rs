@@ -16,11 +16,18 @@ mod lines;
 use crate::{rounded, within};
 use lines::{Edge, Playhead};
 
-/// Beyond this much too far behind a jump is better than haste, without sound and with it, in milliseconds.
-const SEEK_BEYOND_MS: (f64, f64) = (1_500.0, 400.0);
+/// Beyond this much too far behind a jump is better than haste, in milliseconds: a quarter more speed takes two seconds for it, and
+/// what speed sound allows eight.
+const SEEK_BEYOND_MS: f64 = 500.0;
+const SEEK_BEYOND_WITH_SOUND_MS: f64 = 400.0;
 
-/// Rest between two jumps, in milliseconds.
-const SEEK_COOL_DOWN_MS: f64 = 3_000.0;
+/// The same where pictures are far apart: between two of them time stands, and is made up for soon.
+const SPARSE_SEEK_BEYOND_MS: f64 = 1_500.0;
+
+/// Rest between two jumps, in milliseconds; and where it is so far behind that the last one came before most of what was held up.
+const SEEK_COOL_DOWN_MS: f64 = 2_000.0;
+const FAR_SEEK_BEYOND_MS: f64 = 1_000.0;
+const FAR_SEEK_COOL_DOWN_MS: f64 = 400.0;
 
 /// Corrections begin and end at this much error, in milliseconds. With sound they begin later: each change of rate can
 /// be heard, and at any rate but 1 Chromium holds some 30 ms more of decoded sound back.
@@ -74,7 +81,7 @@ const MAX_TRIES: u8 = 2;
 const STEP_MS: f64 = 10.0;
 
 /// An error is worked off in about this time, in milliseconds.
-const CATCH_UP_MS: f64 = 1_000.0;
+const CATCH_UP_MS: f64 = 600.0;
 
 /// Where pictures are this far apart nobody sees how fast time goes between two of them, in milliseconds. And it must: 40 ms
 /// (Firefox) or 90 ms (Chromium) after each one browsers let time stand until the next one is there, which is shown only when
@@ -330,7 +337,8 @@ impl Controller {
 
     /// Media time minus local time that is aimed at, in milliseconds. `clock_offset_ms` is server minus local time.
     fn wanted_line_ms(&self, clock_offset_ms: Option<f64>) -> Option<f64> {
-        let mut wanted = self.video.low_ms()? - self.margin_ms;
+        let low = if self.with_sound { self.video.low_ms() } else { self.video.usual_low_ms() };
+        let mut wanted = low? - self.margin_ms;
         if self.with_sound
             && let Some(low) = self.audio.low_ms()
         {
@@ -370,9 +378,9 @@ impl Controller {
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
         let (mut seek_beyond_ms, dead_band_ms, fastest) = if self.with_sound {
-            (SEEK_BEYOND_MS.1, DEAD_BAND_WITH_SOUND_MS, 1.05)
+            (SEEK_BEYOND_WITH_SOUND_MS, DEAD_BAND_WITH_SOUND_MS, 1.05)
         } else {
-            (SEEK_BEYOND_MS.0, DEAD_BAND_MS, 1.25)
+            (SEEK_BEYOND_MS, DEAD_BAND_MS, 1.25)
         };
         let one_rate = self.has_one_rate();
         if one_rate {
@@ -389,7 +397,7 @@ impl Controller {
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
             let eager = one_rate && self.tries < MAX_TRIES;
-            let rested = eager || self.is_rested(now_ms);
+            let rested = eager || self.is_rested(behind_ms, now_ms);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
                 let next_s = (line_ms + now_ms + STEP_MS) / 1e3;
@@ -432,7 +440,7 @@ impl Controller {
         self.correcting = false;
         let Some(line_ms) = self.wanted_line_ms(clock_offset_ms) else { return self.set_rate(1.0) };
         let behind_ms = line_ms + now_ms - position_s * 1e3;
-        if behind_ms > SEEK_BEYOND_MS.0 && self.is_rested(now_ms) {
+        if behind_ms > SPARSE_SEEK_BEYOND_MS && self.is_rested(0.0, now_ms) {
             self.last_seek_ms = Some(now_ms);
             return Action::Seek((line_ms + now_ms) / 1e3);
         }
@@ -441,8 +449,10 @@ impl Controller {
     }
 
     /// Whether there was time enough since the last jump.
-    fn is_rested(&self, now_ms: f64) -> bool {
-        self.last_seek_ms.is_none_or(|at| now_ms - at > SEEK_COOL_DOWN_MS)
+    fn is_rested(&self, behind_ms: f64, now_ms: f64) -> bool {
+        let far = behind_ms > FAR_SEEK_BEYOND_MS && !self.with_sound;
+        let rest_ms = if far { FAR_SEEK_COOL_DOWN_MS } else { SEEK_COOL_DOWN_MS };
+        self.last_seek_ms.is_none_or(|at| now_ms - at > rest_ms)
     }
 
     fn has_one_rate(&self) -> bool {

@@ -25,6 +25,11 @@ impl Recent {
         self.0.drain(..old);
     }
 
+    /// Forgets the values that are not to be kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(f64) -> bool) {
+        self.0.retain(|&(_, value)| keep(value));
+    }
+
     /// The values, oldest first.
     pub(crate) fn values(&self) -> impl DoubleEndedIterator<Item = f64> {
         self.0.iter().map(|&(_, value)| value)

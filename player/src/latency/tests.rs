@@ -209,8 +209,41 @@ fn a_large_delay_is_jumped_over_once() {
 #[test]
 fn jitter_is_kept_behind() {
     let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.1);
-    plant.run(20.0, |frame| if frame % 10 == 0 { 120.0 } else { 5.0 });
-    assert!((120.0..170.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+    plant.run(20.0, |frame| f64::from(frame * 37 % 120));
+    assert!((110.0..160.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+}
+
+#[test]
+fn pictures_that_are_far_later_than_the_others_are_not_waited_for() {
+    let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.1);
+    plant.run(20.0, |frame| if frame % 25 == 0 { 220.0 } else { 5.0 });
+    assert!((45.0..90.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
+}
+
+#[test]
+fn what_was_held_up_and_came_all_at_once_is_not_stayed_behind_for() {
+    let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.1);
+    plant.run(10.0, |_| 5.0);
+    let (stood_s, over_ms) = (plant.position_s, plant.now_ms + 3_000.0);
+    plant.run(3.0, |frame| (over_ms - f64::from(frame) * 40.0).max(5.0));
+    plant.position_s = stood_s;
+    plant.controller.on_moved();
+    plant.run(1.2, |_| 5.0);
+    assert!((0.0..150.0).contains(&plant.latency_ms()), "{} ms, 1.2 s later", plant.latency_ms());
+}
+
+#[test]
+fn late_sound_is_waited_for_since_it_would_be_heard() {
+    let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
+    controller.set_sound(true);
+    for frame in 0..100 {
+        let at_ms = f64::from(frame) * 40.0;
+        let late_ms = if frame % 10 == 0 { 220.0 } else { 5.0 };
+        controller.on_video(at_ms / 1e3, 0, 40.0, at_ms + 5.0);
+        controller.on_audio(at_ms / 1e3, 0.04, at_ms + late_ms);
+        controller.on_position(at_ms / 1e3, at_ms + 5.0);
+    }
+    assert!(controller.wanted_line_ms(None).is_some_and(|line_ms| line_ms < -220.0));
 }
 
 #[test]

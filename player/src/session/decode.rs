@@ -395,9 +395,11 @@ impl<P: Clone> Session<P> {
             _ => None,
         };
         let heard = !self.config.muted;
-        let due_ms = |us: i64| {
+        let mut before = decoding.shown.map(|(us, at_ms)| (us as f64 / 1e3, at_ms));
+        let mut due_ms = |us: i64| {
             let presentation_ms = us as f64 / 1e3;
-            let mut due_ms = decoding.cadence.due_ms(presentation_ms);
+            let mut due_ms = decoding.cadence.due_ms(presentation_ms, before);
+            before = Some((presentation_ms, due_ms.max(now_ms)));
             due_ms = target_ms.map_or(due_ms, |line_ms| due_ms.max(presentation_ms + line_ms));
             if heard {
                 decoding.sound.due_ms(presentation_ms, due_ms, decoding.screen_ms, now_ms)
@@ -405,8 +407,14 @@ impl<P: Clone> Session<P> {
                 due_ms
             }
         };
-        let due = decoding.ready_us.iter().take_while(|&&us| due_ms(us) <= now_ms + EARLY_MS).count();
-        let next_ms = decoding.ready_us.get(due).map(|&us| due_ms(us) - now_ms);
+        let (mut due, mut next_ms) = (0_usize, None);
+        for wait_ms in decoding.ready_us.iter().map(|&us| due_ms(us) - now_ms) {
+            if wait_ms > EARLY_MS {
+                next_ms = Some(wait_ms);
+                break;
+            }
+            due += 1;
+        }
         if let Some(&us) = due.checked_sub(1).and_then(|last| decoding.ready_us.get(last)) {
             self.show(us);
         }

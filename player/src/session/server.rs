@@ -28,6 +28,7 @@ impl<P: Clone> Session<P> {
                 self.trouble = Some(State { state, code, reason, since_us: Some(since_time_us) });
             }
             ServerMessage::Dropped { frames, .. } => {
+                self.play.left_out_ms = Some(self.now_ms);
                 self.counters.server_dropped_frames =
                     self.counters.server_dropped_frames.saturating_add(frames);
                 self.play.controller.on_gap();
