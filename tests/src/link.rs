@@ -2,7 +2,7 @@
 //! these a forwarder that delays packets, loses some, keeps to a rate, or lets nothing through. All of it can be changed while it
 //! runs. The kernel's own `netem` would do as much, but is not everywhere.
 //!
-//! What belongs here: namespaces, devices and the threads that carry packets. What becomes of a packet stands in [`way`].
+//! What belongs here: namespaces, devices and the threads that carry packets. What becomes of a packet stands in `way`.
 //! Invariant: namespace and devices are held by open files alone, and so end with the link, or with this process however that ends.
 
 mod way;

@@ -9,7 +9,7 @@ use sightline_tests::camera::{Camera, Options as Sends};
 use sightline_tests::link::{self, Conditions, Link};
 use sightline_tests::proxy::Proxy;
 
-use crate::turns::{Case, FPS, Seen, WARM_UP, Witness, bare_pages_at, by_turns, moving};
+use crate::turns::{Case, FPS, PLAYER, Seen, WARM_UP, Witness, bare_pages_at, by_turns, moving};
 use crate::{Options, report::Report};
 
 const BENCH: &str = "link";
@@ -138,6 +138,7 @@ fn slow(
     let most = format!("<= {REACH_AFTER_SLOW_S} s");
     report.goal(BENCH, what("live again after"), (after_s, "s"), most, after_s <= REACH_AFTER_SLOW_S);
     report.figure(BENCH, what("pictures seen meanwhile"), samples.len() as f64, "");
+    report.detail(BENCH, seen_after(reach, "slow", &samples, over_ms, &page)?);
     Ok(())
 }
 
@@ -158,7 +159,9 @@ fn outage(
         link.set(FINE);
         let over_ms = now_ms()?;
         std::thread::sleep(Duration::from_secs(6));
-        let after_s = live_after_ms(&samples(&page)?, over_ms, usual_ms) / 1e3;
+        let samples = samples(&page)?;
+        let after_s = live_after_ms(&samples, over_ms, usual_ms) / 1e3;
+        report.detail(BENCH, seen_after(reach, "outage", &samples, over_ms, &page)?);
         eprintln!("{}, outage, round {round}: live again after {after_s:.2} s", reach.renderer);
         afters_s.push(after_s);
     }
@@ -168,6 +171,21 @@ fn outage(
     report.goal(BENCH, what, (worst_s, "s"), most, worst_s <= REACH_AFTER_OUTAGE_S);
     report.detail(BENCH, serde_json::json!({ "renderer": reach.renderer, "live_again_after_s": afters_s }));
     Ok(())
+}
+
+/// For the JSON: when each picture was seen, counted from the end of the trouble, and how old it was; and the player's own word.
+fn seen_after(
+    reach: &Reach,
+    trouble: &str,
+    samples: &Samples,
+    over_ms: f64,
+    page: &Page<'_>,
+) -> Result<serde_json::Value> {
+    let pictures: Vec<_> = samples.iter().map(|(at, age, _)| [(at - over_ms).round(), age.round()]).collect();
+    let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
+    Ok(serde_json::json!({
+        "renderer": reach.renderer, "trouble": trouble, "at_ms_and_age_ms": pictures, "stats": stats,
+    }))
 }
 
 fn open<'b>(reach: &Reach, proxy: &Proxy, browser: &'b Browser) -> Result<Page<'b>> {
