@@ -24,8 +24,9 @@ const SEEK_BEYOND_WITH_SOUND_MS: f64 = 400.0;
 /// The same where pictures are far apart: between two of them time stands, and is made up for soon.
 const SPARSE_SEEK_BEYOND_MS: f64 = 1_500.0;
 
-/// Rest between two jumps, in milliseconds; and where it is so far behind that the last one came before most of what was held up.
-const SEEK_COOL_DOWN_MS: f64 = 2_000.0;
+/// Rest between two jumps, in milliseconds, without sound and with it; and where it is so far behind that the last one came before
+/// most of what was held up.
+const SEEK_COOL_DOWN_MS: (f64, f64) = (2_000.0, 3_000.0);
 const FAR_SEEK_BEYOND_MS: f64 = 1_000.0;
 const FAR_SEEK_COOL_DOWN_MS: f64 = 400.0;
 
@@ -82,6 +83,7 @@ const STEP_MS: f64 = 10.0;
 
 /// An error is worked off in about this time, in milliseconds.
 const CATCH_UP_MS: f64 = 600.0;
+const CATCH_UP_WITH_SOUND_MS: f64 = 1_000.0;
 
 /// Where pictures are this far apart nobody sees how fast time goes between two of them, in milliseconds. And it must: 40 ms
 /// (Firefox) or 90 ms (Chromium) after each one browsers let time stand until the next one is there, which is shown only when
@@ -260,6 +262,9 @@ impl Controller {
         // One pause is no rate.
         self.apart_ms = apart_ms.min(core::mem::replace(&mut self.last_apart_ms, apart_ms));
         self.video.push(presentation_s, now_ms);
+        if !self.with_sound {
+            self.video.forget_trouble();
+        }
         self.capture_line_ms = Some(presentation_s * 1e3 - capture_us as f64 / 1e3);
     }
 
@@ -422,7 +427,8 @@ impl Controller {
             return self.set_rate(1.0);
         }
         self.correcting = true;
-        let wanted = within(1.0 + behind_ms / CATCH_UP_MS, 0.97, fastest);
+        let catch_up_ms = if self.with_sound { CATCH_UP_WITH_SOUND_MS } else { CATCH_UP_MS };
+        let wanted = within(1.0 + behind_ms / catch_up_ms, 0.97, fastest);
         // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
         let steps = rounded((wanted - 1.0) * 100.0) as f64;
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
@@ -450,8 +456,11 @@ impl Controller {
 
     /// Whether there was time enough since the last jump.
     fn is_rested(&self, behind_ms: f64, now_ms: f64) -> bool {
-        let far = behind_ms > FAR_SEEK_BEYOND_MS && !self.with_sound;
-        let rest_ms = if far { FAR_SEEK_COOL_DOWN_MS } else { SEEK_COOL_DOWN_MS };
+        let rest_ms = match self.with_sound {
+            true => SEEK_COOL_DOWN_MS.1,
+            false if behind_ms > FAR_SEEK_BEYOND_MS => FAR_SEEK_COOL_DOWN_MS,
+            false => SEEK_COOL_DOWN_MS.0,
+        };
         self.last_seek_ms.is_none_or(|at| now_ms - at > rest_ms)
     }
 

@@ -78,6 +78,10 @@ pub(super) struct Edge {
 impl Edge {
     pub(super) fn push(&mut self, presentation_s: f64, now_ms: f64) {
         self.arrivals.push(presentation_s * 1e3 - now_ms, now_ms, EDGE_WINDOW_MS, MAX_ARRIVALS);
+    }
+
+    /// Forgets trouble that is over.
+    pub(super) fn forget_trouble(&mut self) {
         let best = self.newest_best_ms();
         let is_near = |line_ms| line_ms > best - CALM_MS;
         if self.arrivals.len() >= RECENT && self.arrivals.values().rev().take(RECENT).all(is_near) {
