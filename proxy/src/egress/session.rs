@@ -28,6 +28,8 @@ const BATCH_BYTES: usize = 16 * 1024;
 const BATCH_PIECES: usize = 64;
 /// A link's rate is found anew no sooner than this: cameras that send nothing but key frames keep it known.
 const FIND_RATE_EVERY: Duration = Duration::from_millis(900);
+/// A link that did not take a key frame at once has its rate found anew for so many: one that takes each at once has no need of it.
+const SLOW_KEY_FRAMES: u8 = 5;
 /// The most streams on one connection.
 const MAX_SUBSCRIPTIONS: usize = 256;
 /// The longest text of ours that repeats what a client sent, in bytes.
@@ -125,6 +127,8 @@ pub(super) struct Session {
     turn: usize,
     /// The batch has a key frame for a link that has taken all before it.
     has_long_frame: bool,
+    /// So many more key frames find its rate anew.
+    slow_key_frames: u8,
     /// When the last one was given to it.
     long_frame_at: Option<std::time::Instant>,
     /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
@@ -145,6 +149,7 @@ impl Session {
             subscriptions: Vec::new(),
             turn: 0,
             has_long_frame: false,
+            slow_key_frames: 0,
             long_frame_at: None,
             batch: (0, None),
         }
@@ -179,10 +184,15 @@ impl Session {
             return Ok(Progress::Full);
         }
         let more = self.gather();
-        if std::mem::take(&mut self.has_long_frame) {
+        let has_long_frame = std::mem::take(&mut self.has_long_frame);
+        if has_long_frame && self.slow_key_frames > 0 {
+            self.slow_key_frames -= 1;
             link.find_rate_anew();
         }
         if !self.send(link)? {
+            if has_long_frame {
+                self.slow_key_frames = SLOW_KEY_FRAMES;
+            }
             return Ok(Progress::Full);
         }
         Ok(if more { Progress::More } else { Progress::Idle })

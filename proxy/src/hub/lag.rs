@@ -18,7 +18,7 @@ const MIN_LIMIT_US: i64 = 500_000;
 
 /// A viewer this far behind leaves out what is before a newer key frame, in microseconds. A link that loses 5 % of its packets
 /// holds pictures up for less.
-const SKIP_US: i64 = 400_000;
+const SKIP_US: i64 = 600_000;
 
 /// A viewer that would be further behind than this at the next key frame waits for it, in microseconds.
 const WAIT_BEHIND_US: i64 = 3_000_000;
@@ -93,7 +93,7 @@ impl Lag {
 
     pub(super) fn judge(&mut self, place: &Place) -> Verdict {
         let limit_us = limit_us(place.key_interval_us);
-        if place.newer_key && place.lag_us > SKIP_US {
+        if place.newer_key && place.lag_us > limit_us.min(SKIP_US) {
             self.looked = None;
             return Verdict::Jump;
         }
@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(Lag::default().judge(&newer(SKIP_US)), Verdict::GoOn);
         assert_eq!(Lag::default().judge(&newer(SKIP_US + 1)), Verdict::Jump);
         let short = |lag_us| Place { key_interval_us: Some(40_000), ..newer(lag_us) };
-        assert_eq!(Lag::default().judge(&short(SKIP_US)), Verdict::GoOn);
-        assert_eq!(Lag::default().judge(&short(SKIP_US + 1)), Verdict::Jump);
+        assert_eq!(Lag::default().judge(&short(MIN_LIMIT_US)), Verdict::GoOn);
+        assert_eq!(Lag::default().judge(&short(MIN_LIMIT_US + 1)), Verdict::Jump);
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
                     Verdict::Wait => prop_assert!(key_interval_us.is_some() && !newer_key),
                     Verdict::GoOn => {}
                 }
-                if lag_us <= SKIP_US {
+                if lag_us <= MIN_LIMIT_US {
                     prop_assert_eq!(lag.judge(&place), Verdict::GoOn);
                 }
             }
