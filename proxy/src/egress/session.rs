@@ -2,7 +2,7 @@
 //!
 //! Nothing here waits: what the socket does not take stays where it is.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sightline_wire::{
     ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
@@ -15,6 +15,7 @@ use super::{
     climb::{Change, Climb, Loss},
     crowd::Seat,
     socket::{self, Link, Socket},
+    tcp::KeyFrames,
     ws::{Service, Viewer},
 };
 use crate::{
@@ -26,10 +27,6 @@ use crate::{
 /// The most bytes handed to a socket before the viewer is heard, and the most frames.
 const BATCH_BYTES: usize = 16 * 1024;
 const BATCH_PIECES: usize = 64;
-/// A link's rate is found anew no sooner than this: cameras that send nothing but key frames keep it known.
-const FIND_RATE_EVERY: Duration = Duration::from_millis(900);
-/// A link that did not take a key frame at once has its rate found anew for so many: one that takes each at once has no need of it.
-const SLOW_KEY_FRAMES: u8 = 5;
 /// The most streams on one connection.
 const MAX_SUBSCRIPTIONS: usize = 256;
 /// The longest text of ours that repeats what a client sent, in bytes.
@@ -125,12 +122,7 @@ pub(super) struct Session {
     subscriptions: Vec<Subscription>,
     /// The subscription whose turn it was last.
     turn: usize,
-    /// The batch has a key frame for a link that has taken all before it.
-    has_long_frame: bool,
-    /// So many more key frames find its rate anew.
-    slow_key_frames: u8,
-    /// When the last one was given to it.
-    long_frame_at: Option<std::time::Instant>,
+    key_frames: KeyFrames,
     /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
     batch: (usize, Option<std::time::Instant>),
 }
@@ -148,9 +140,7 @@ impl Session {
             codecs: None,
             subscriptions: Vec::new(),
             turn: 0,
-            has_long_frame: false,
-            slow_key_frames: 0,
-            long_frame_at: None,
+            key_frames: KeyFrames::default(),
             batch: (0, None),
         }
     }
@@ -184,14 +174,13 @@ impl Session {
             return Ok(Progress::Full);
         }
         let more = self.gather();
-        let has_long_frame = std::mem::take(&mut self.has_long_frame);
-        if has_long_frame && self.slow_key_frames > 0 {
-            self.slow_key_frames -= 1;
+        let (find_rate, tells_of_link) = self.key_frames.begin();
+        if find_rate {
             link.find_rate_anew();
         }
         if !self.send(link)? {
-            if has_long_frame {
-                self.slow_key_frames = SLOW_KEY_FRAMES;
+            if tells_of_link {
+                self.key_frames.on_slow();
             }
             return Ok(Progress::Full);
         }
@@ -255,11 +244,7 @@ impl Session {
                     if wanted {
                         let is_key = fragment.header.key_frame && fragment.video;
                         if is_key && live && subscription.cursor.has_given_all() {
-                            let passed = self.long_frame_at.map(|at| fragment.received.duration_since(at));
-                            if passed.is_none_or(|passed| passed >= FIND_RATE_EVERY) {
-                                self.long_frame_at = Some(fragment.received);
-                                self.has_long_frame = true;
-                            }
+                            self.key_frames.note(fragment.received);
                         }
                         if live {
                             self.batch.1.get_or_insert(fragment.received);
