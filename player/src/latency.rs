@@ -16,24 +16,44 @@ mod lines;
 use crate::{rounded, within};
 use lines::{Edge, Playhead};
 
-/// Beyond this much too far behind a jump is better than haste, in milliseconds: a quarter more speed takes two seconds for it, and
-/// what speed sound allows eight.
-const SEEK_BEYOND_MS: f64 = 500.0;
-const SEEK_BEYOND_WITH_SOUND_MS: f64 = 400.0;
+/// How an error is worked off.
+struct Manner {
+    /// Beyond this much too far behind a jump is better than haste, in milliseconds.
+    seek_beyond_ms: f64,
+    /// Rest between two jumps, in milliseconds.
+    rest_ms: f64,
+    /// Corrections begin and end at this much error, in milliseconds.
+    dead_band_ms: (f64, f64),
+    /// About the time that haste takes, in milliseconds, and the fastest that it is.
+    catch_up_ms: f64,
+    fastest: f64,
+}
 
-/// The same where pictures are far apart: between two of them time stands, and is made up for soon.
-const SPARSE_SEEK_BEYOND_MS: f64 = 1_500.0;
+const WITHOUT_SOUND: Manner = Manner {
+    // A quarter more speed takes two seconds for it.
+    seek_beyond_ms: 500.0,
+    rest_ms: 2_000.0,
+    dead_band_ms: (14.0, 4.0),
+    catch_up_ms: 600.0,
+    fastest: 1.25,
+};
 
-/// Rest between two jumps, in milliseconds, without sound and with it; and where it is so far behind that the last one came before
-/// most of what was held up.
-const SEEK_COOL_DOWN_MS: (f64, f64) = (2_000.0, 3_000.0);
-const FAR_SEEK_BEYOND_MS: f64 = 1_000.0;
-const FAR_SEEK_COOL_DOWN_MS: f64 = 400.0;
+/// Corrections begin later: each change of rate can be heard, and at any rate but 1 Chromium holds some 30 ms more of decoded
+/// sound back.
+const WITH_SOUND: Manner = Manner {
+    seek_beyond_ms: 400.0,
+    rest_ms: 3_000.0,
+    dead_band_ms: (28.0, 6.0),
+    catch_up_ms: 1_000.0,
+    fastest: 1.05,
+};
 
-/// Corrections begin and end at this much error, in milliseconds. With sound they begin later: each change of rate can
-/// be heard, and at any rate but 1 Chromium holds some 30 ms more of decoded sound back.
-const DEAD_BAND_MS: (f64, f64) = (14.0, 4.0);
-const DEAD_BAND_WITH_SOUND_MS: (f64, f64) = (28.0, 6.0);
+/// Without sound, what is so far behind rests for less: its last jump came before most of what was held up. In milliseconds.
+const FAR_BEHIND_MS: f64 = 1_000.0;
+const FAR_REST_MS: f64 = 400.0;
+
+/// So long after the server has left frames out, trouble is the link's, which no distance makes up for, in milliseconds.
+const SLOW_LINK_MS: f64 = 3_000.0;
 
 /// Bounds of the margin, in milliseconds.
 const MARGIN_MS: (f64, f64) = (14.0, 500.0);
@@ -81,16 +101,15 @@ const MAX_TRIES: u8 = 2;
 /// The shortest jump, in milliseconds.
 const STEP_MS: f64 = 10.0;
 
-/// An error is worked off in about this time, in milliseconds.
-const CATCH_UP_MS: f64 = 600.0;
-const CATCH_UP_WITH_SOUND_MS: f64 = 1_000.0;
-
 /// Where pictures are this far apart nobody sees how fast time goes between two of them, in milliseconds. And it must: 40 ms
 /// (Firefox) or 90 ms (Chromium) after each one browsers let time stand until the next one is there, which is shown only when
 /// that has been made up for.
 const SPARSE_MS: f64 = 100.0;
 const SPARSE_CATCH_UP_MS: f64 = 60.0;
 const FASTEST_SPARSE: f64 = 4.0;
+
+/// Beyond this much too far behind these are jumped over, too, in milliseconds.
+const SPARSE_SEEK_BEYOND_MS: f64 = 1_500.0;
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -184,6 +203,8 @@ pub struct Controller {
     sound_margin_ms: f64,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
+    /// When the server last left frames out.
+    left_out_ms: Option<f64>,
     /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
     landed_ms: Option<f64>,
     /// What jumps have been found to cost, and how often one was made to do better.
@@ -214,6 +235,7 @@ impl Controller {
             sound_margin_ms: 0.0,
             margin_at_ms: None,
             last_seek_ms: None,
+            left_out_ms: None,
             landed_ms: Some(0.0),
             lead_ms: 0.0,
             tries: 0,
@@ -286,6 +308,12 @@ impl Controller {
         self.sound_end_s = None;
     }
 
+    /// The server left frames out: the timeline jumps.
+    pub fn on_left_out(&mut self, now_ms: f64) {
+        self.left_out_ms = Some(now_ms);
+        self.on_gap();
+    }
+
     /// `currentTime` was read while playing.
     pub fn on_position(&mut self, position_s: f64, now_ms: f64) {
         self.playhead.read(position_s, now_ms, self.rate);
@@ -303,17 +331,23 @@ impl Controller {
     }
 
     /// Frames were dropped unseen: keep farther away for a while.
-    pub fn on_trouble(&mut self, add_ms: f64) {
-        self.margin_ms = (self.margin_ms + add_ms.min(MARGIN_STEP_MS)).min(MARGIN_MS.1);
+    pub fn on_trouble(&mut self, add_ms: f64, now_ms: f64) {
+        if !self.link_is_slow(now_ms) {
+            self.margin_ms = (self.margin_ms + add_ms.min(MARGIN_STEP_MS)).min(MARGIN_MS.1);
+        }
     }
 
     /// Play stalled: keep farther away for a while, for a good while where that was heard.
-    pub fn on_stall(&mut self, add_ms: f64) {
-        if self.with_sound {
+    pub fn on_stall(&mut self, add_ms: f64, now_ms: f64) {
+        if !self.with_sound {
+            self.on_trouble(add_ms, now_ms);
+        } else if !self.link_is_slow(now_ms) {
             self.sound_margin_ms = (self.sound_margin_ms + add_ms).min(MAX_SOUND_MARGIN_MS);
-        } else {
-            self.on_trouble(add_ms);
         }
+    }
+
+    fn link_is_slow(&self, now_ms: f64) -> bool {
+        self.left_out_ms.is_some_and(|at_ms| now_ms - at_ms < SLOW_LINK_MS)
     }
 
     /// Whether the browser has, in seconds, the sound that it begins with, so that it would go on after a seek.
@@ -382,11 +416,8 @@ impl Controller {
         self.playhead.advance(now_ms, self.rate);
 
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
-        let (mut seek_beyond_ms, dead_band_ms, fastest) = if self.with_sound {
-            (SEEK_BEYOND_WITH_SOUND_MS, DEAD_BAND_WITH_SOUND_MS, 1.05)
-        } else {
-            (SEEK_BEYOND_MS, DEAD_BAND_MS, 1.25)
-        };
+        let manner = if self.with_sound { WITH_SOUND } else { WITHOUT_SOUND };
+        let mut seek_beyond_ms = manner.seek_beyond_ms;
         let one_rate = self.has_one_rate();
         if one_rate {
             if self.landed_ms.is_none() && self.last_seek_ms.is_none_or(|at| now_ms - at > JUMP_LANDS_MS) {
@@ -402,7 +433,8 @@ impl Controller {
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
             let eager = one_rate && self.tries < MAX_TRIES;
-            let rested = eager || self.is_rested(behind_ms, now_ms);
+            let far = behind_ms > FAR_BEHIND_MS && !self.with_sound;
+            let rested = eager || self.is_rested(if far { FAR_REST_MS } else { manner.rest_ms }, now_ms);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
                 let next_s = (line_ms + now_ms + STEP_MS) / 1e3;
@@ -420,15 +452,15 @@ impl Controller {
         if one_rate {
             return self.set_rate(1.0);
         }
-        let limit = if self.correcting { dead_band_ms.1 } else { dead_band_ms.0 };
+        let (begin_ms, end_ms) = manner.dead_band_ms;
+        let limit = if self.correcting { end_ms } else { begin_ms };
         let overshot = self.correcting && (behind_ms > 0.0) != (self.rate > 1.0);
-        if behind_ms.abs() < limit || (overshot && behind_ms.abs() < dead_band_ms.0) {
+        if behind_ms.abs() < limit || (overshot && behind_ms.abs() < begin_ms) {
             self.correcting = false;
             return self.set_rate(1.0);
         }
         self.correcting = true;
-        let catch_up_ms = if self.with_sound { CATCH_UP_WITH_SOUND_MS } else { CATCH_UP_MS };
-        let wanted = within(1.0 + behind_ms / catch_up_ms, 0.97, fastest);
+        let wanted = within(1.0 + behind_ms / manner.catch_up_ms, 0.97, manner.fastest);
         // In steps of a hundredth, and never the standstill 1.0: each change is a call into the decoder.
         let steps = rounded((wanted - 1.0) * 100.0) as f64;
         let steps = if steps == 0.0 { behind_ms.signum() } else { steps };
@@ -446,7 +478,7 @@ impl Controller {
         self.correcting = false;
         let Some(line_ms) = self.wanted_line_ms(clock_offset_ms) else { return self.set_rate(1.0) };
         let behind_ms = line_ms + now_ms - position_s * 1e3;
-        if behind_ms > SPARSE_SEEK_BEYOND_MS && self.is_rested(0.0, now_ms) {
+        if behind_ms > SPARSE_SEEK_BEYOND_MS && self.is_rested(WITHOUT_SOUND.rest_ms, now_ms) {
             self.last_seek_ms = Some(now_ms);
             return Action::Seek((line_ms + now_ms) / 1e3);
         }
@@ -454,13 +486,8 @@ impl Controller {
         self.set_rate(crate::rounded(rate * 10.0) as f64 / 10.0)
     }
 
-    /// Whether there was time enough since the last jump.
-    fn is_rested(&self, behind_ms: f64, now_ms: f64) -> bool {
-        let rest_ms = match self.with_sound {
-            true => SEEK_COOL_DOWN_MS.1,
-            false if behind_ms > FAR_SEEK_BEYOND_MS => FAR_SEEK_COOL_DOWN_MS,
-            false => SEEK_COOL_DOWN_MS.0,
-        };
+    /// Whether the last jump was so long ago.
+    fn is_rested(&self, rest_ms: f64, now_ms: f64) -> bool {
         self.last_seek_ms.is_none_or(|at| now_ms - at > rest_ms)
     }
 

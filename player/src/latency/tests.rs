@@ -233,6 +233,17 @@ fn what_was_held_up_and_came_all_at_once_is_not_stayed_behind_for() {
 }
 
 #[test]
+fn trouble_of_a_link_from_which_the_server_leaves_frames_out_adds_no_distance() {
+    let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
+    controller.on_left_out(1_000.0);
+    controller.on_trouble(30.0, 3_900.0);
+    controller.on_stall(30.0, 3_900.0);
+    assert!((controller.margin_ms() - MARGIN_MS.0).abs() < 1e-9);
+    controller.on_stall(30.0, 4_100.0);
+    assert!(controller.margin_ms() > MARGIN_MS.0);
+}
+
+#[test]
 fn late_sound_is_waited_for_since_it_would_be_heard() {
     let mut controller = Controller::new(Target::Auto, SoundClock::TimeStamps);
     controller.set_sound(true);
@@ -258,8 +269,8 @@ fn a_fixed_target_is_met_from_below_and_from_above() {
 #[test]
 fn trouble_moves_away_from_the_edge_and_is_forgotten_slowly() {
     let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
-    controller.on_trouble(30.0);
-    controller.on_trouble(30.0);
+    controller.on_trouble(30.0, 0.0);
+    controller.on_trouble(30.0, 0.0);
     let mut plant = Plant::new(controller, 0.05);
     plant.run(3.0, |_| 5.0);
     assert!((45.0..80.0).contains(&plant.latency_ms()), "{}", plant.latency_ms());
@@ -270,7 +281,7 @@ fn trouble_moves_away_from_the_edge_and_is_forgotten_slowly() {
 #[test]
 fn a_burst_of_dropped_pictures_is_one_trouble() {
     let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
-    controller.on_trouble(5.0 * 60.0);
+    controller.on_trouble(5.0 * 60.0, 0.0);
     let mut plant = Plant::new(controller, 0.05);
     plant.run(3.0, |_| 5.0);
     assert!(plant.latency_ms() < 70.0, "{}", plant.latency_ms());

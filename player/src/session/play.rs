@@ -99,8 +99,6 @@ pub(super) struct Playback<P> {
     told_of_jump: bool,
     /// When the playhead was last moved.
     moved_ms: f64,
-    /// When the server last left frames out.
-    pub(super) left_out_ms: Option<f64>,
     /// When to forget what was measured while the page was starting.
     measure_anew_ms: Option<f64>,
     latency: Window,
@@ -145,7 +143,6 @@ impl<P: Clone> Playback<P> {
             jumping: None,
             told_of_jump: false,
             moved_ms: 0.0,
-            left_out_ms: None,
             measure_anew_ms: None,
             latency: Window::default(),
             wait: Window::default(),

@@ -28,10 +28,9 @@ impl<P: Clone> Session<P> {
                 self.trouble = Some(State { state, code, reason, since_us: Some(since_time_us) });
             }
             ServerMessage::Dropped { frames, .. } => {
-                self.play.left_out_ms = Some(self.now_ms);
                 self.counters.server_dropped_frames =
                     self.counters.server_dropped_frames.saturating_add(frames);
-                self.play.controller.on_gap();
+                self.play.controller.on_left_out(self.now_ms);
             }
             // The tracks that follow say all there is to do.
             ServerMessage::Switched { quality, .. } => self.quality = quality,

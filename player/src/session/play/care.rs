@@ -4,7 +4,7 @@
 
 use super::super::decode::Decoding;
 use super::super::{Facts, Notice, Session};
-use super::{HISTORY_REST_MS, Phase, Playback, STATS_EVERY_MS};
+use super::{HISTORY_REST_MS, Phase, STATS_EVERY_MS};
 use crate::prelude::*;
 use crate::watchdog::{Look, STALL_MS, Step};
 
@@ -18,15 +18,6 @@ const DRY_MS: f64 = 80.0;
 
 /// Pictures that a seek skips are counted as dropped for so long after it, in milliseconds.
 const SETTLE_MS: f64 = 1_000.0;
-
-/// So long after the server has left frames out, trouble is the link's, which no distance makes up for, in milliseconds.
-const SLOW_LINK_MS: f64 = 3_000.0;
-
-impl<P: Clone> Playback<P> {
-    fn link_is_slow(&self, now_ms: f64) -> bool {
-        self.left_out_ms.is_some_and(|at_ms| now_ms - at_ms < SLOW_LINK_MS)
-    }
-}
 
 impl<P: Clone> Session<P> {
     /// Looks after the picture, some ten times a second.
@@ -52,10 +43,8 @@ impl<P: Clone> Session<P> {
         let settled = now_ms - play.moved_ms > SETTLE_MS;
         // Played faster than they come, some pictures are left out, late or not.
         let hurried = play.controller.rate() > 1.0;
-        let link_is_slow = play.link_is_slow(now_ms);
-        if play.phase == Phase::Playing && dropped > 0 && settled && !hurried && !self.hidden && !link_is_slow
-        {
-            play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped));
+        if play.phase == Phase::Playing && dropped > 0 && settled && !hurried && !self.hidden {
+            play.controller.on_trouble(TROUBLE_MS.0 * f64::from(dropped), now_ms);
         }
         if moved && seen > 0 {
             self.on_first_picture(); // browsers without requestVideoFrameCallback, and hidden pages
@@ -116,9 +105,7 @@ impl<P: Clone> Session<P> {
         let still = dry || still_ms > STALL_MS.max(play.frame_ms * 2.0);
         if still && !core::mem::replace(&mut play.stalled, still) {
             self.counters.stalls += 1;
-            if !play.link_is_slow(self.now_ms) {
-                play.controller.on_stall(TROUBLE_MS.1);
-            }
+            play.controller.on_stall(TROUBLE_MS.1, self.now_ms);
         }
         let resumed = play.stalled && !still && play.is_playing();
         play.stalled = still;
