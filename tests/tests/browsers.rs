@@ -28,7 +28,13 @@ in_both_browsers![
 ];
 
 // The third engine, Safari's: that it plays, in order, by either kind of MediaSource.
-in_browser!(webkit, WebKit: the_embed_page_shows_a_live_picture_with_sound, a_dead_camera_is_offline_and_its_picture_returns_without_a_reload, the_wall_shows_every_stream_with_its_state, a_managed_media_source_plays_where_there_is_no_other);
+in_browser![
+    webkit, WebKit:
+    the_embed_page_shows_a_live_picture_with_sound,
+    a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
+    the_wall_shows_every_stream_with_its_state,
+    a_managed_media_source_plays_where_there_is_no_other,
+];
 
 fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<()> {
     let camera = Camera::start(Options { audio: true, ..Options::default() })?;

@@ -18,7 +18,11 @@ in_both_browsers![
     a_page_plays_in_a_video_of_its_own,
 ];
 
-in_browser!(webkit, WebKit: controls_do_what_they_say, attributes_change_at_any_time_and_a_move_reconnects_nothing);
+in_browser![
+    webkit, WebKit:
+    controls_do_what_they_say,
+    attributes_change_at_any_time_and_a_move_reconnects_nothing,
+];
 
 /// Counts what a page opens and holds.
 const HELD: &str = include_str!("../browser/held.js");

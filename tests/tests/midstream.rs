@@ -27,7 +27,10 @@ in_both_browsers![
 ];
 
 // The third engine, Safari's.
-in_browser!(webkit, WebKit: another_codec_comes_with_a_new_session);
+in_browser![
+    webkit, WebKit:
+    another_codec_comes_with_a_new_session,
+];
 
 /// The longest time from the last picture before a change to the first one behind it.
 const AGAIN: Duration = Duration::from_secs(2);

@@ -18,7 +18,10 @@ in_both_browsers![
 ];
 
 // The third engine, Safari's.
-in_browser!(webkit, WebKit: a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again);
+in_browser![
+    webkit, WebKit:
+    a_hidden_page_gives_its_stream_back_and_is_live_soon_after_it_is_seen_again,
+];
 
 /// Plays a trick on the next append, and keeps the MediaSource for tricks on it.
 const TRICKS: &str = "(() => { \

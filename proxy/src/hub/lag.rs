@@ -5,8 +5,8 @@
 //!
 //! The rule: a viewer that lags and has a newer key frame ahead jumps to it: sooner than its limit, since what lies between would
 //! only be shown late, and on a link that takes less than the stream has this is what it would never make up for. Past its limit,
-//! where there is no newer key frame, it goes on as long as it is catching up, or will not be [`WAIT_BEHIND_US`] behind when the next key frame is due: so a link that was away for a
-//! moment is live again at once, whatever the key-frame interval. A link that takes less than the stream has is sent nothing
+//! where there is no newer key frame, it goes on as long as it is catching up, or will not be [`WAIT_BEHIND_US`] behind when the
+//! next key frame is due: so a link that was away for a moment is live again at once, whatever the key-frame interval. A link that takes less than the stream has is sent nothing
 //! more until the next key frame, for which its socket is empty then. The same holds for a viewer who has just come, whose
 //! history is a long group of pictures on a slow link.
 
