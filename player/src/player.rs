@@ -301,7 +301,11 @@ impl Shell {
             (false, true) => now_ms(),
             (false, false) => now,
         };
-        self.take(Event::FrameShown { media_time_s: metadata.media_time(), shown_ms });
+        self.take(Event::FrameShown {
+            media_time_s: metadata.media_time(),
+            shown_ms,
+            seeking: self.video.seeking(),
+        });
     }
 
     fn lead_sound(self: &Rc<Self>, routed: bool, lead_s: f64) {
@@ -372,7 +376,11 @@ impl Shell {
             }
             Command::Show(us) => {
                 if self.with_decoders(|decoders| decoders.show(us)) == Some(true) {
-                    self.take(Event::FrameShown { media_time_s: us as f64 / 1e6, shown_ms: now_ms() });
+                    self.take(Event::FrameShown {
+                        media_time_s: us as f64 / 1e6,
+                        shown_ms: now_ms(),
+                        seeking: false,
+                    });
                 }
             }
             Command::Discard(us) => drop(self.with_decoders(|decoders| decoders.discard(us))),

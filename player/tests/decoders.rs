@@ -306,7 +306,11 @@ impl Simulation {
                     }
                 }
                 Coming::Shown(us) => {
-                    self.give(Event::FrameShown { media_time_s: us as f64 / 1e6, shown_ms: now_ms });
+                    self.give(Event::FrameShown {
+                        media_time_s: us as f64 / 1e6,
+                        shown_ms: now_ms,
+                        seeking: false,
+                    });
                 }
             }
         }

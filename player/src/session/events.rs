@@ -133,6 +133,8 @@ pub enum Event<P> {
         media_time_s: f64,
         /// When it is to be seen, on the page's clock in milliseconds.
         shown_ms: f64,
+        /// Whether the browser is on its way to another place.
+        seeking: bool,
     },
     /// Some 100 ms passed.
     Tick {

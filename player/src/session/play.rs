@@ -15,6 +15,7 @@ use crate::prelude::*;
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
 use crate::watchdog::Watchdog;
+use playhead::Jump;
 
 /// Pictures remembered to find the capture time of the one on the screen.
 const MAX_PICTURES: usize = 512;
@@ -92,11 +93,9 @@ pub(super) struct Playback<P> {
     shown_ms: Option<f64>,
     /// The newest picture that was shown, by its presentation time.
     shown_s: Option<f64>,
-    /// While a jump is made: the picture that was seen last before it, and when it began. Browsers show older ones on
-    /// the way; Chromium each whose declared duration reaches to where it goes.
-    jumping: Option<(f64, f64)>,
-    /// The browser has told of a first picture after it.
-    told_of_jump: bool,
+    /// While a jump is made. Browsers show pictures on the way that are older than what was seen; Chromium each whose
+    /// declared duration reaches to where it goes.
+    jumping: Option<Jump>,
     /// When the playhead was last moved.
     moved_ms: f64,
     /// When to forget what was measured while the page was starting.
@@ -141,7 +140,6 @@ impl<P: Clone> Playback<P> {
             shown_ms: None,
             shown_s: None,
             jumping: None,
-            told_of_jump: false,
             moved_ms: 0.0,
             measure_anew_ms: None,
             latency: Window::default(),
@@ -414,7 +412,9 @@ impl<P: Clone> Session<P> {
             }
             Event::Heard(report) => self.on_heard(&report),
             Event::Woken => self.on_time(),
-            Event::FrameShown { media_time_s, shown_ms } => self.on_frame_shown(media_time_s, shown_ms),
+            Event::FrameShown { media_time_s, shown_ms, seeking } => {
+                self.on_frame_shown(media_time_s, shown_ms, seeking);
+            }
             Event::SeekToLive => self.seek_to_live(),
             _ => {}
         }

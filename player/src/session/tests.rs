@@ -72,7 +72,7 @@ fn playing() -> Session<u32> {
     }
     s.handle(Event::OperationDone { generation: 1, track: 0 }, 5.0);
     s.handle(Event::OperationDone { generation: 1, track: 0 }, 6.0);
-    s.handle(Event::FrameShown { media_time_s: 5.08, shown_ms: 30.0 }, 30.0);
+    s.handle(Event::FrameShown { media_time_s: 5.08, shown_ms: 30.0, seeking: false }, 30.0);
     assert_eq!(s.state(), "live");
     s
 }
@@ -95,7 +95,7 @@ fn playing_with_sound() -> Session<u32> {
         s.handle(Event::Fragment { header, payload, bytes, position_s }, 4.0);
         s.handle(Event::OperationDone { generation: 1, track: index.into() }, 5.0);
     }
-    s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 30.0 }, 30.0);
+    s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 30.0, seeking: false }, 30.0);
     assert_eq!(s.state(), "live");
     s
 }
@@ -125,6 +125,29 @@ fn sound_that_ran_dry_begins_again_at_once_where_it_stands() {
     }
     assert_eq!(seeks.first(), Some(&12), "the first look at which there is what it begins with: {seeks:?}");
     assert_eq!(s.stats().counters.stalls, 1);
+}
+
+#[test]
+fn a_jump_in_firefox_is_over_at_the_second_picture_that_is_told_of_behind_it() {
+    let mut s = playing();
+    s.config.whole_groups = true;
+    for sequence in 3..=12 {
+        s.handle(fragment(sequence), 400.0);
+        s.handle(Event::OperationDone { generation: 1, track: 0 }, 400.0);
+    }
+    s.handle(Event::FrameShown { media_time_s: 5.12, shown_ms: 410.0, seeking: false }, 410.0);
+    let commands = s.handle(Event::SeekToLive, 410.0);
+    assert!(commands.contains(&Command::Notify(Notice::Hold(true))), "{commands:?}");
+    let to_s = commands.iter().find_map(|c| if let Command::Seek(to_s) = c { Some(*to_s) } else { None });
+    let to_s = to_s.expect("it jumps");
+    // What was under way already, and then whichever picture with the time that was jumped to.
+    for (media_time_s, seeking) in [(to_s - 0.001, true), (to_s, false)] {
+        let commands = s.handle(Event::FrameShown { media_time_s, shown_ms: 430.0, seeking }, 430.0);
+        assert!(!commands.contains(&Command::Notify(Notice::Hold(false))), "{media_time_s}: {commands:?}");
+    }
+    let commands =
+        s.handle(Event::FrameShown { media_time_s: to_s + 0.04, shown_ms: 470.0, seeking: false }, 470.0);
+    assert!(commands.contains(&Command::Notify(Notice::Hold(false))), "{commands:?}");
 }
 
 #[test]

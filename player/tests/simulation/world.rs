@@ -806,7 +806,7 @@ impl World {
                 this.back_ms = this.back_ms.max(now_ms - this.looked_ms);
                 this.looked_ms = 0.0;
             }
-            self.give(client, Event::FrameShown { media_time_s, shown_ms: now_ms });
+            self.give(client, Event::FrameShown { media_time_s, shown_ms: now_ms, seeking: false });
         }
         let late_init_ms = &mut self.clients[client].late_init_ms;
         if *late_init_ms <= now_ms {

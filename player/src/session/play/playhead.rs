@@ -12,6 +12,16 @@ const STARTING_MS: f64 = 500.0;
 /// What was seen before a jump is held no longer than this, in milliseconds.
 const MAX_JUMP_MS: f64 = 300.0;
 
+/// A jump that is being made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Jump {
+    /// The picture that was seen last before it.
+    seen_s: f64,
+    from_ms: f64,
+    /// The browser has told of a first picture after it.
+    told: bool,
+}
+
 impl<P: Clone> Session<P> {
     pub(in super::super) fn seek_to_live(&mut self) {
         if self.show_newest() || !self.play.is_placed() {
@@ -33,8 +43,7 @@ impl<P: Clone> Session<P> {
         if let Some(shown_s) =
             self.play.shown_s.filter(|_| self.play.is_playing() && self.play.decoding.is_none())
         {
-            self.play.jumping = Some((shown_s, self.now_ms));
-            self.play.told_of_jump = false;
+            self.play.jumping = Some(Jump { seen_s: shown_s, from_ms: self.now_ms, told: false });
             self.notify(Notice::Hold(true));
         }
         self.move_to(to_s);
@@ -79,15 +88,18 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    pub(super) fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64) {
+    pub(super) fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64, seeking: bool) {
         self.on_first_picture();
         let play = &mut self.play;
         let media_time_s = match &mut play.decoding {
             Some(decoding) => decoding.shown_s(media_time_s, shown_ms),
             None => media_time_s,
         };
-        if play.jumping.is_some_and(|(seen_s, _)| media_time_s <= seen_s) {
-            return; // nobody sees it
+        if let Some(jump) = play.jumping {
+            // Nobody sees it, or Firefox tells of one last picture from before the jump.
+            if media_time_s <= jump.seen_s || (seeking && self.config.whole_groups) {
+                return;
+            }
         }
         self.land(Some(media_time_s));
         if self.config.whole_groups && self.play.controller.is_sparse() {
@@ -110,17 +122,17 @@ impl<P: Clone> Session<P> {
 
     /// What a jump brought back is over when something newer than what was seen is shown, or soon.
     pub(super) fn land(&mut self, shown_s: Option<f64>) {
-        let Some((seen_s, from_ms)) = self.play.jumping else { return };
-        let newer = shown_s.filter(|&shown_s| shown_s > seen_s);
+        let Some(jump) = &mut self.play.jumping else { return };
+        let newer = shown_s.filter(|&shown_s| shown_s > jump.seen_s);
         // What Firefox tells of first has the time that was jumped to, whichever picture it is.
         if let Some(newer_s) = newer
             && self.config.whole_groups
-            && !core::mem::replace(&mut self.play.told_of_jump, true)
+            && !core::mem::replace(&mut jump.told, true)
         {
-            self.play.jumping = Some((newer_s, from_ms));
+            jump.seen_s = newer_s;
             return;
         }
-        if newer.is_some() || self.now_ms - from_ms > MAX_JUMP_MS {
+        if newer.is_some() || self.now_ms - jump.from_ms > MAX_JUMP_MS {
             self.play.jumping = None;
             self.notify(Notice::Hold(false));
         }
