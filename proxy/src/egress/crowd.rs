@@ -9,17 +9,19 @@ use std::{
     collections::HashMap,
     num::NonZero,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Notify,
+    task::block_in_place,
+};
 
 use crate::hub::Stream;
 
-/// After so long others have their turn.
-const TURN: Duration = Duration::from_millis(1);
-
-/// So many viewers are written to between two looks at the clock. One of them costs 10 us and more, with a key frame 50.
+/// A round of more viewers takes so long (1 ms) that it is no task among others any more.
+const LONG: usize = 64;
+/// So many viewers are written to between two looks at who is there. One of them costs 10 us and more, with a key frame 50.
 const STEP: usize = 8;
 
 /// A crowd is full enough for another one beside it, where there is a processor for it.
@@ -92,6 +94,24 @@ impl<M> Crowd<M> {
     }
 }
 
+impl<M: Member> Crowd<M> {
+    /// Tells everybody.
+    fn tell(&self) {
+        let (mut told, mut step) = (0, Vec::with_capacity(STEP));
+        loop {
+            step.extend(self.lock().iter().skip(told).take(STEP).cloned());
+            told += step.len();
+            let all = step.len() < STEP;
+            for member in step.drain(..) {
+                member.news(self.stream.id);
+            }
+            if all {
+                return;
+            }
+        }
+    }
+}
+
 impl<M: Member> Crowds<M> {
     /// Puts a viewer into a crowd of the stream. From now on it is told of news.
     pub(super) fn join(self: &Arc<Self>, stream: &Arc<Stream>, member: &Arc<M>) -> Seat<M> {
@@ -126,24 +146,15 @@ impl<M: Member> Crowds<M> {
     }
 
     async fn serve(self: Arc<Self>, crowd: Arc<Crowd<M>>) {
-        let mut step = Vec::with_capacity(STEP);
+        let beside_others = matches!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
         while !self.is_over(&crowd) {
             crowd.waker.notified().await;
-            let (mut told, mut began) = (0, Instant::now());
-            loop {
-                step.extend(crowd.lock().iter().skip(told).take(STEP).cloned());
-                told += step.len();
-                let all = step.len() < STEP;
-                for member in step.drain(..) {
-                    member.news(crowd.stream.id);
-                }
-                if all {
-                    break;
-                }
-                if began.elapsed() >= TURN {
-                    tokio::task::yield_now().await;
-                    began = Instant::now();
-                }
+            if beside_others && crowd.lock().len() > LONG {
+                // Another thread takes over whatever else this one would do, other streams' frames among it: else they wait
+                // for the end of the round, since who writes does not look at what came in.
+                block_in_place(|| crowd.tell());
+            } else {
+                crowd.tell();
             }
         }
     }
@@ -171,7 +182,10 @@ impl<M: Member> Crowds<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use super::*;
     use crate::hub::{Hub, State};
@@ -202,8 +216,17 @@ mod tests {
 
     #[tokio::test]
     async fn news_reach_everybody_in_however_many_crowds_they_stand() {
+        news_reach_everybody().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn news_reach_everybody_by_threads_of_their_own() {
+        news_reach_everybody().await;
+    }
+
+    async fn news_reach_everybody() {
         let (stream, crowds) = (stream(), Arc::new(Crowds::default()));
-        let members: Vec<_> = (0..20 * STEP).map(|_| Arc::new(Counter::default())).collect();
+        let members: Vec<_> = (0..3 * LONG).map(|_| Arc::new(Counter::default())).collect();
         let seats: Vec<_> = members.iter().map(|member| crowds.join(&stream, member)).collect();
         let (mut seats, leaving) = (seats, 7);
         for (round, state) in [State::Connecting, State::Live, State::Offline].into_iter().enumerate() {

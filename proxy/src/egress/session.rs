@@ -213,7 +213,8 @@ impl Session {
         let mut idle = 0;
         while idle < self.subscriptions.len() {
             if self.batch.0 >= BATCH_BYTES || self.socket.pieces() >= BATCH_PIECES {
-                return true;
+                // Mostly a key frame with nothing behind it: no reason to wake a viewer's own task.
+                return self.subscriptions.iter().any(|subscription| subscription.news);
             }
             self.turn = (self.turn + 1) % self.subscriptions.len();
             let i = self.turn;
