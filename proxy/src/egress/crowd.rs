@@ -1,9 +1,9 @@
 //! Who writes to a stream's viewers when it has something new: not each viewer's own task, of which a thousand would have to
 //! be woken for each frame, but a few tasks that go from one to the next.
 //!
-//! A stream's viewers stand in crowds, one for each processor at most and for half of them as a rule. A crowd's task gives each of its viewers what its
-//! socket takes at once, and leaves those whose sockets take no more to their own tasks. Invariant: whoever joins or leaves
-//! during a round misses nothing, for another round follows.
+//! A stream's viewers stand in crowds, one for each processor at most and for half of them as a rule. A crowd's task gives
+//! each of its viewers what its socket takes at once, and leaves those whose sockets take no more to their own tasks.
+//! Invariant: whoever joins or leaves during a round misses nothing, for another round follows.
 
 use std::{
     collections::HashMap,
@@ -95,9 +95,9 @@ impl<M> Crowd<M> {
 }
 
 impl<M: Member> Crowd<M> {
-    /// Tells everybody.
-    fn tell(&self) {
-        let (mut told, mut step) = (0, Vec::with_capacity(STEP));
+    /// Tells everybody. `step` is room for some of them, empty before and after.
+    fn tell(&self, step: &mut Vec<Arc<M>>) {
+        let mut told = 0;
         loop {
             step.extend(self.lock().iter().skip(told).take(STEP).cloned());
             told += step.len();
@@ -146,15 +146,16 @@ impl<M: Member> Crowds<M> {
     }
 
     async fn serve(self: Arc<Self>, crowd: Arc<Crowd<M>>) {
+        let mut step = Vec::with_capacity(STEP);
         let beside_others = matches!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
         while !self.is_over(&crowd) {
             crowd.waker.notified().await;
             if beside_others && crowd.lock().len() > LONG {
                 // Another thread takes over whatever else this one would do, other streams' frames among it: else they wait
                 // for the end of the round, since who writes does not look at what came in.
-                block_in_place(|| crowd.tell());
+                block_in_place(|| crowd.tell(&mut step));
             } else {
-                crowd.tell();
+                crowd.tell(&mut step);
             }
         }
     }

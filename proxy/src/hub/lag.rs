@@ -3,12 +3,12 @@
 //! PURE: the clock is the presentation time of a stream's newest fragment, which goes as time does. Sizes are those of what
 //! the stream holds, so that a rate is what a viewer's socket took of it.
 //!
-//! The rule: a viewer that lags and has a newer key frame ahead jumps to it: sooner than its limit, since what lies between would
-//! only be shown late, and on a link that takes less than the stream has this is what it would never make up for. Past its limit,
-//! where there is no newer key frame, it goes on as long as it is catching up, or will not be [`WAIT_BEHIND_US`] behind when the
-//! next key frame is due: so a link that was away for a moment is live again at once, whatever the key-frame interval. A link that takes less than the stream has is sent nothing
-//! more until the next key frame, for which its socket is empty then. The same holds for a viewer who has just come, whose
-//! history is a long group of pictures on a slow link.
+//! The rule: a viewer that lags and has a newer key frame ahead jumps to it: sooner than its limit, since what lies between
+//! would only be shown late, and on a link that takes less than the stream has this is what it would never make up for. Past
+//! its limit, where there is no newer key frame, it goes on as long as it is catching up, or will not be [`WAIT_BEHIND_US`]
+//! behind when the next key frame is due: so a link that was away for a moment is live again at once, whatever the key-frame
+//! interval. A link that takes less than the stream has is sent nothing more until the next key frame, for which its socket is
+//! empty then. The same holds for a viewer who has just come, whose history is a long group of pictures on a slow link.
 
 /// The largest limit, and the one of a stream whose key-frame interval is not known, in microseconds.
 const MAX_LIMIT_US: i64 = 2_000_000;
