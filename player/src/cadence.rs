@@ -53,17 +53,20 @@ impl Cadence {
         let transit_ms = ready_ms - presentation_ms;
         self.transits.push(transit_ms, ready_ms, WINDOW_MS, MAX_PICTURES);
         self.base_ms = self.transits.values().fold(f64::INFINITY, f64::min);
-        let may_be_late = (self.transits.len() as f64 * MAY_BE_LATE) as usize;
-        let most_late_ms = self.lateness_ms(may_be_late.max(MAY_BE_LATE_PICTURES));
+        // What no delay would have made even, as behind an outage, is none of the pictures that are to be.
+        let most_ms = self.base_ms + MAX_DELAY_MS;
+        let pictures = self.transits.values().filter(|transit_ms| *transit_ms <= most_ms).count();
+        let may_be_late = (pictures as f64 * MAY_BE_LATE) as usize;
+        let most_late_ms = self.lateness_ms(pictures, may_be_late.max(MAY_BE_LATE_PICTURES));
         // Jitter makes half of the pictures at least half as late as the latest; where they are less so it is less worth while.
-        let even_ms = most_late_ms.min(4.0 * self.lateness_ms(self.transits.len() / 2) - most_late_ms);
+        let even_ms = most_late_ms.min(4.0 * self.lateness_ms(pictures, pictures / 2) - most_late_ms);
         let decayed_ms = self.delay_ms * (1.0 - passed_ms / DECAY_MS);
         self.delay_ms = within((even_ms - UNSEEN_MS).max(decayed_ms), 0.0, MAX_DELAY_MS);
     }
 
-    /// What so many pictures are later than.
-    fn lateness_ms(&self, later: usize) -> f64 {
-        let Some(index) = self.transits.len().checked_sub(later + 1) else { return 0.0 };
+    /// What so many of the `pictures` that are the least late are later than.
+    fn lateness_ms(&self, pictures: usize, later: usize) -> f64 {
+        let Some(index) = pictures.checked_sub(later + 1) else { return 0.0 };
         self.transits.nth_smallest(index).unwrap_or(self.base_ms) - self.base_ms
     }
 

@@ -50,7 +50,7 @@ const WITH_SOUND: Manner = Manner {
 
 /// Without sound, what is so far behind rests for less: its last jump came before most of what was held up. In milliseconds.
 const FAR_BEHIND_MS: f64 = 1_000.0;
-const FAR_REST_MS: f64 = 400.0;
+const FAR_REST_MS: f64 = 150.0;
 
 /// So long after the server has left frames out, trouble is the link's, which no distance makes up for, in milliseconds.
 const SLOW_LINK_MS: f64 = 3_000.0;

@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT_MS: f64 = 5_000.0;
 const QUIET_PING_MS: f64 = 1_000.0;
 
 /// Nothing came for this long, not even the answer to a ping: the connection is dead, in milliseconds. After an outage of 3 s TCP
-/// sends again 3.7 s after its beginning, and goes on sooner than a new connection would.
+/// sends again 4 s after its beginning at the latest, and goes on sooner than a new connection would.
 const DEAD_MS: f64 = 4_200.0;
 
 /// The same where there is reason to doubt it: the page slept, or the network was away.

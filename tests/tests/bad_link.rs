@@ -83,6 +83,30 @@ fn a_viewer_behind_an_outage_of_three_seconds_is_live_again() -> Result<()> {
 }
 
 #[test]
+fn what_nobody_acknowledges_is_followed_by_no_more_pictures() -> Result<()> {
+    let Some(link) = link()? else { return Ok(()) };
+    let (_camera, proxy, near, far) = watched(&link, Options { gop: 25, ..Options::default() })?;
+    let sent = || proxy.metric("sightline_websocket_sent_bytes_total", &[])?.context("no such metric");
+    // Beside the proxy one viewer takes what comes; as many bytes go beyond the link while there is one.
+    let per_fragment = |fragments: usize| -> Result<f64> {
+        let (bytes, before) = (sent()?, near.record().fragments(0).count());
+        near.wait_more_fragments(fragments)?;
+        let passed = near.record().fragments(0).count() - before;
+        Ok((sent()? - bytes) / passed as f64)
+    };
+    let both = per_fragment(50)?;
+    link.set(Conditions { is_out: true, ..FINE });
+    // As far as anybody could know, the first of them may arrive.
+    near.wait_more_fragments(30)?;
+    let one = per_fragment(50)?;
+    assert!(one < both * 0.75, "{one} bytes a picture are sent while one viewer is away, {both} to two");
+    link.set(FINE);
+    wait_until_live(&near, &far)?;
+    assert_eq!((far.record().end.clone(), near.missing()), (None, 0));
+    Ok(())
+}
+
+#[test]
 fn a_viewer_behind_a_link_that_is_too_slow_goes_on_at_key_frames_and_nobody_else_notices() -> Result<()> {
     let Some(link) = link()? else { return Ok(()) };
     let sends = Options { gop: 25, kbps: 2_000, noise: true, ..Options::default() };

@@ -115,6 +115,20 @@ fn what_comes_all_at_once_after_an_outage_is_not_shown_later_than_the_bound() {
 }
 
 #[test]
+fn no_delay_stays_behind_an_outage() {
+    for outage in [10, 25, 75, 90_usize] {
+        let mut late_ms = vec![0.0; 300];
+        for i in 0..outage {
+            late_ms[100 + i] = (outage - i) as f64 * FRAME_MS;
+        }
+        let shown = shown(&late_ms);
+        let behind_ms = |i: usize| shown[i] - (i as f64 * FRAME_MS + 1_000.0);
+        let over = 100 + outage + 20;
+        assert!((over..300).all(|i| behind_ms(i) < 1.0), "{outage}: {} ms behind", behind_ms(over));
+    }
+}
+
+#[test]
 fn jitter_that_is_over_is_forgotten() {
     let mut late_ms = jitter(3, 100.0, 250);
     late_ms.extend([0.0; 200]);

@@ -6,6 +6,7 @@ mod climb;
 pub mod crowd;
 mod ladder;
 mod session;
+mod silence;
 mod socket;
 pub mod tcp;
 pub mod ws;

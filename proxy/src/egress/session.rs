@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sightline_wire::{
     ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
     Track as WireTrack, VERSIONS, covers,
@@ -14,6 +15,7 @@ use tungstenite::{Message, protocol::frame::coding::CloseCode};
 use super::{
     climb::{Change, Climb, Loss},
     crowd::Seat,
+    silence::Silence,
     socket::{self, Link, Socket},
     tcp::KeyFrames,
     ws::{Service, Viewer},
@@ -75,6 +77,8 @@ pub(super) enum Progress {
     More,
     /// The socket takes nothing more.
     Full,
+    /// The link is silent: there is nothing to send but a call, again in [`CALL_EVERY`](super::silence::CALL_EVERY).
+    Silent,
 }
 
 #[derive(Debug)]
@@ -115,7 +119,7 @@ pub(super) struct Session {
     /// When something was last heard.
     pub(super) heard: Instant,
     /// Since when the socket, which is full, has taken nothing.
-    pub(super) full_since: Option<Instant>,
+    full_since: Option<Instant>,
     service: Service,
     /// What the viewer decodes, once it has said so.
     codecs: Option<Vec<String>>,
@@ -123,6 +127,7 @@ pub(super) struct Session {
     /// The subscription whose turn it was last.
     turn: usize,
     key_frames: KeyFrames,
+    silence: Silence,
     /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
     batch: (usize, Option<std::time::Instant>),
 }
@@ -141,6 +146,7 @@ impl Session {
             subscriptions: Vec::new(),
             turn: 0,
             key_frames: KeyFrames::default(),
+            silence: Silence::default(),
             batch: (0, None),
         }
     }
@@ -173,6 +179,11 @@ impl Session {
         if !self.send(link)? {
             return Ok(Progress::Full);
         }
+        if self.is_silent(link) {
+            // A pong that nobody asked for: browsers do not answer it (RFC 6455, 5.5.3).
+            self.socket.say(Message::Pong(Bytes::new()));
+            return Ok(if self.send(link)? { Progress::Silent } else { Progress::Full });
+        }
         let more = self.gather();
         let (find_rate, tells_of_link) = self.key_frames.begin();
         if find_rate {
@@ -185,6 +196,24 @@ impl Session {
             return Ok(Progress::Full);
         }
         Ok(if more { Progress::More } else { Progress::Idle })
+    }
+
+    fn is_silent(&mut self, link: &Link) -> bool {
+        let now = std::time::Instant::now();
+        if self.silence.is_due(now)
+            && let Some(told) = link.acknowledgements()
+        {
+            self.silence.look(told, now);
+        }
+        self.silence.since().is_some()
+    }
+
+    /// Since when the viewer has taken nothing.
+    pub(super) fn stuck_since(&self, progress: Progress) -> Option<Instant> {
+        if progress == Progress::Silent {
+            return self.silence.since().map(Instant::from_std);
+        }
+        self.full_since
     }
 
     /// Hands the socket what waits. True if it took all.

@@ -19,7 +19,7 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-use super::tcp;
+use super::{silence::Told, tcp};
 use crate::hub::Fragment;
 
 /// The most parts given to the system in one call.
@@ -55,6 +55,12 @@ impl Link {
     pub(super) fn find_rate_anew(&self) {
         let Self::Plain(tcp) = self;
         tcp::find_rate_anew(tcp);
+    }
+
+    /// See [`tcp::acknowledgements`].
+    pub(super) fn acknowledgements(&self) -> Option<Told> {
+        let Self::Plain(tcp) = self;
+        tcp::acknowledgements(tcp)
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {

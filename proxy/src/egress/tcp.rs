@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::silence::Told;
+
 /// Unsent bytes that are held for a viewer: video in that queue can no longer be skipped. A link of 1 Mb/s takes an eighth of a
 /// second for so much.
 #[cfg(target_os = "linux")]
@@ -22,8 +24,51 @@ const FIND_RATE_EVERY: Duration = Duration::from_millis(900);
 /// A link that did not take a key frame at once has its rate found anew for so many: one that takes each at once has no need of it.
 const SLOW_KEY_FRAMES: u8 = 5;
 
+/// What is not acknowledged is sent again once a second at least, in milliseconds: Linux waits twice as long each time, and up to
+/// as long again as an outage has lasted before it finds that it is over. No less is allowed.
+#[cfg(target_os = "linux")]
+const RTO_MAX_MS: u32 = 1_000;
+
+/// And so much later than an acknowledgement is expected, in microseconds: Linux waits for 200 ms, which is seen where the last packet
+/// of a picture is lost, or one that was sent again. A receiver that acknowledges every other packet is not slower than this.
+#[cfg(target_os = "linux")]
+const RTO_MIN_US: u32 = 50_000;
+
+/// Options that are not in `socket2`, by their numbers in `linux/tcp.h`. Kernels before 6.15 know none but the first.
+#[cfg(target_os = "linux")]
+mod options {
+    // The macros say `libc` and each other's names.
+    use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
+
+    const TCP_INFO: libc::c_int = 11;
+    const TCP_RTO_MAX_MS: libc::c_int = 44;
+    const TCP_RTO_MIN_US: libc::c_int = 45;
+
+    /// The part of `struct tcp_info` that every kernel has: eight bytes, and then words.
+    pub(super) type TcpInfo = [u32; 26];
+
+    sockopt_impl!(
+        /// What TCP knows of a connection.
+        Info, GetOnly, libc::IPPROTO_TCP, TCP_INFO, TcpInfo
+    );
+    sockopt_impl!(
+        /// The most time between two tries.
+        RtoMaxMs, Both, libc::IPPROTO_TCP, TCP_RTO_MAX_MS, u32
+    );
+    sockopt_impl!(
+        /// The least that an acknowledgement is waited for longer than expected.
+        RtoMinUs, Both, libc::IPPROTO_TCP, TCP_RTO_MIN_US, u32
+    );
+}
+
 /// For all connections that a listener accepts.
 pub fn prepare_listener(listener: &tokio::net::TcpListener) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::socket::setsockopt;
+        let _ = setsockopt(listener, options::RtoMaxMs, &RTO_MAX_MS);
+        let _ = setsockopt(listener, options::RtoMinUs, &RTO_MIN_US);
+    }
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(listener).set_tcp_congestion(CONGESTION) {
         tracing::info!(
@@ -40,6 +85,27 @@ pub fn prepare(tcp: &tokio::net::TcpStream) {
     let _ = tcp.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT);
+}
+
+/// What is known of acknowledgements, where the system tells it.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(clippy::missing_const_for_fn, unused_variables, reason = "Linux tells")
+)]
+pub(super) fn acknowledgements(tcp: &tokio::net::TcpStream) -> Option<Told> {
+    #[cfg(target_os = "linux")]
+    {
+        let info = nix::sys::socket::getsockopt(tcp, options::Info).ok()?;
+        // tcpi_unacked, tcpi_last_ack_recv in milliseconds, tcpi_rtt in microseconds.
+        let (unacked, ago_ms, round_trip_us) = (info[6], info[14], info[17]);
+        Some(Told {
+            awaits: unacked > 0,
+            ago: Duration::from_millis(ago_ms.into()),
+            round_trip: Duration::from_micros(round_trip_us.into()),
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// PURE: when a link's rate is to be found anew.
@@ -115,12 +181,50 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_rate_that_is_found_anew_is_found_in_the_same_way() {
+    async fn connections_send_again_as_soon_as_their_listener_was_told() {
+        use nix::sys::socket::getsockopt;
+        let (_near, far) = pair().await;
+        // Older kernels know neither.
+        if let Ok(most_ms) = getsockopt(&far, options::RtoMaxMs) {
+            assert_eq!(most_ms, RTO_MAX_MS);
+        }
+        if let Ok(least_us) = getsockopt(&far, options::RtoMinUs) {
+            assert!(least_us.abs_diff(RTO_MIN_US) < 10_000, "{least_us} us: rounded to the kernel's clock");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_was_read_is_acknowledged() {
+        let (near, far) = pair().await;
+        far.writable().await.unwrap();
+        assert_eq!(far.try_write(&[0; 1_000]).unwrap(), 1_000);
+        let mut told = acknowledgements(&far).unwrap();
+        for _ in 0..10_000 {
+            if !told.awaits {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            told = acknowledgements(&far).unwrap();
+        }
+        assert!(!told.awaits && told.ago < Duration::from_secs(5), "{told:?}");
+        assert!(told.round_trip > Duration::ZERO && told.round_trip < Duration::from_secs(1), "{told:?}");
+        drop(near);
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn pair() -> (tokio::net::TcpStream, tokio::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         prepare_listener(&listener);
         let (near, far) =
             tokio::join!(tokio::net::TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        let (_near, (far, _)) = (near.unwrap(), far.unwrap());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_rate_that_is_found_anew_is_found_in_the_same_way() {
+        let (_near, far) = pair().await;
         let before = SockRef::from(&far).tcp_congestion().unwrap();
         find_rate_anew(&far);
         assert_eq!(SockRef::from(&far).tcp_congestion().unwrap(), before);

@@ -15,13 +15,14 @@ use sightline_wire::{ErrorCode, ServerMessage};
 use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tungstenite::{Message, protocol::CloseFrame};
 
 use super::{
     crowd::{Crowds, Member},
     session::{End, Progress, Session, cut},
+    silence::CALL_EVERY,
     socket::Link,
 };
 use crate::{hub::Hub, metrics::Metrics};
@@ -129,7 +130,7 @@ impl Member for Viewer {
         }
         match session.pump(&self.link) {
             Ok(Progress::Idle) => return,
-            Ok(Progress::More | Progress::Full) => {}
+            Ok(Progress::More | Progress::Full | Progress::Silent) => {}
             Err(end) => session.end = Some(end),
         }
         session.attended = true;
@@ -161,7 +162,7 @@ impl Viewer {
         loop {
             // Sockets that are always ready let nobody else have a turn by themselves.
             tokio::task::coop::consume_budget().await;
-            let (progress, full_since, hears) = match self.write() {
+            let (progress, stuck_since, hears) = match self.write() {
                 Ok(written) => written,
                 Err(end) => return end,
             };
@@ -172,7 +173,9 @@ impl Viewer {
                 _ = shutdown.wait_for(|stop| *stop) => return End::stopping(),
                 _ = ping.tick() => self.ping(),
                 // Nothing can be said to somebody who does not read, however much he says himself.
-                () = sleep_until(full_since + WRITE_MAX), if progress == Progress::Full => Err(End::Gone),
+                () = sleep_until(stuck_since + WRITE_MAX), if matches!(progress, Progress::Full | Progress::Silent) => {
+                    Err(End::Gone)
+                }
                 ready = self.link.readable(), if hears => match ready {
                     Ok(()) => self.hear(),
                     Err(_) => Err(End::Gone),
@@ -180,6 +183,7 @@ impl Viewer {
                 () = tokio::task::yield_now(), if progress == Progress::More => Ok(()),
                 // An error shows when it is written to.
                 _ = self.link.writable(), if progress == Progress::Full => Ok(()),
+                () = sleep(CALL_EVERY), if progress == Progress::Silent => Ok(()),
                 () = self.nudge.notified() => Ok(()),
             };
             if let Err(end) = step {
@@ -197,8 +201,8 @@ impl Viewer {
         }
         let progress = session.pump(&self.link)?;
         session.attended = progress != Progress::Idle;
-        let full_since = session.full_since.unwrap_or_else(Instant::now);
-        Ok((progress, full_since, session.socket.own_len() < MAX_ANSWERS_LEN))
+        let stuck_since = session.stuck_since(progress).unwrap_or_else(Instant::now);
+        Ok((progress, stuck_since, session.socket.own_len() < MAX_ANSWERS_LEN))
     }
 
     fn hear(self: &Arc<Self>) -> Result<(), End> {

@@ -217,13 +217,12 @@ fn oldest_ms(samples: &Samples) -> f64 {
     samples.windows(2).map(|pair| pair[0].1 + pair[1].2).fold(0.0, f64::max)
 }
 
-/// How long after `over_ms` the last picture came that was later than usual by more than [`LIVE_WITHIN_MS`], or stood so long.
+/// How long after `over_ms` the last picture came that was later than usual by more than [`LIVE_WITHIN_MS`], or stood so long; the
+/// first one where none was.
 fn live_after_ms(samples: &Samples, over_ms: f64, usual_ms: f64) -> f64 {
+    let Some(first) = samples.iter().find(|sample| sample.0 > over_ms) else { return f64::INFINITY };
     let mut late = samples.windows(2).filter(|pair| {
         pair[1].0 > over_ms && pair[0].1.max(pair[1].1).max(pair[1].2) > usual_ms + LIVE_WITHIN_MS
     });
-    match samples.last() {
-        Some(last) if last.0 > over_ms => late.next_back().map_or(0.0, |pair| pair[1].0 - over_ms),
-        _ => f64::INFINITY,
-    }
+    late.next_back().map_or(first.0, |pair| pair[1].0) - over_ms
 }

@@ -61,6 +61,8 @@ impl Options {
 
 type Bench = fn(Options, &mut Report) -> Result<()>;
 
+const USAGE: &str = "usage: bench [--quick] [--hour] [--engine NAME] [NAME...]";
+
 const ALL: [(&str, Bench); 21] = [
     ("size", size::run),
     ("start", start::run),
@@ -105,10 +107,13 @@ fn main() -> Result<()> {
                 options.engine = Some(engine.with_context(|| format!("no browser is called {name:?}"))?);
             }
             name if ALL.iter().any(|(known, _)| *known == name) => names.push(argument),
-            unknown => bail!(
-                "{unknown} is neither an option nor a benchmark; usage: bench [--quick] [--hour] [--engine NAME] [NAME...], \
-                 with the names {known}"
-            ),
+            "-h" | "--help" => {
+                println!("{USAGE}, with the names {known}");
+                return Ok(());
+            }
+            unknown => {
+                bail!("{unknown} is neither an option nor a benchmark; {USAGE}, with the names {known}")
+            }
         }
     }
     let mut report = Report::default();
