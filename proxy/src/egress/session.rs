@@ -9,6 +9,7 @@ use sightline_wire::{
     ClientMessage, DEFAULT_CODECS, ErrorCode, MAX_CLIENT_MESSAGE_LEN, Media as WireMedia, ServerMessage,
     Track as WireTrack, VERSIONS, covers,
 };
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tungstenite::{Message, protocol::frame::coding::CloseCode};
 
@@ -123,7 +124,8 @@ pub(super) struct Session {
     service: Service,
     /// What the viewer decodes, once it has said so.
     codecs: Option<Vec<String>>,
-    subscriptions: Vec<Subscription>,
+    /// The first one without a way to go to it: of a thousand viewers' memory nothing is in the processor's own.
+    subscriptions: SmallVec<[Subscription; 1]>,
     /// The subscription whose turn it was last.
     turn: usize,
     key_frames: KeyFrames,
@@ -143,7 +145,7 @@ impl Session {
             full_since: None,
             service,
             codecs: None,
-            subscriptions: Vec::new(),
+            subscriptions: SmallVec::new(),
             turn: 0,
             key_frames: KeyFrames::default(),
             silence: Silence::default(),
@@ -171,7 +173,7 @@ impl Session {
     }
 
     pub(super) fn unsubscribe_all(&mut self) {
-        self.subscriptions = Vec::new();
+        self.subscriptions = SmallVec::new();
     }
 
     /// Hands the socket one batch of what is there, taking turns between the streams.

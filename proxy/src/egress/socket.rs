@@ -5,13 +5,13 @@
 //! their turn. Invariants: what is sent are whole WebSocket frames in the order in which they were given; nothing here waits.
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind, IoSlice, Read, Write},
     sync::Arc,
 };
 
 use bytes::{Buf as _, Bytes};
 use sightline_wire::MAX_CLIENT_MESSAGE_LEN;
+use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tungstenite::{
     Error, Message, WebSocket,
@@ -28,8 +28,6 @@ const MAX_PARTS: usize = 32;
 const READ_LEN: usize = 4 * 1024;
 /// What the library reads into, in bytes. It grows with a message, up to the limit of those.
 const READ_BUFFER_LEN: usize = 256;
-/// Room for as many pieces is kept while none wait.
-const KEPT_PIECES: usize = 8;
 
 /// What is below a WebSocket. TLS will be another one of these, with a writer whose one copy is the cipher's.
 #[derive(Debug)]
@@ -68,8 +66,15 @@ impl Link {
         tcp.try_read(into)
     }
 
+    /// Mostly the socket takes all, and the runtime need not be asked whether it thinks so: where it keeps that is one more
+    /// piece of memory to wait for, for each viewer and frame. It is told when the socket takes nothing.
     fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let Self::Plain(tcp) = self;
+        #[cfg(unix)]
+        match rustix::io::writev(tcp, parts) {
+            Err(rustix::io::Errno::AGAIN) => {}
+            written => return written.map_err(io::Error::from),
+        }
         tcp.try_write_vectored(parts)
     }
 }
@@ -144,7 +149,8 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Socket {
     library: WebSocket<Memory>,
-    waiting: VecDeque<Piece>,
+    /// Mostly one, which is kept in here: see [`Link::try_write_vectored`] of what a way to it would cost.
+    waiting: SmallVec<[Piece; 1]>,
     /// Bytes of the first piece that are sent.
     sent: usize,
     /// Bytes that wait for this viewer alone.
@@ -162,7 +168,7 @@ impl Socket {
         let memory = Memory { input: Bytes::copy_from_slice(early), ..Memory::default() };
         Self {
             library: WebSocket::from_raw_socket(memory, Role::Server, Some(config)),
-            waiting: VecDeque::new(),
+            waiting: SmallVec::new(),
             sent: 0,
             own_len: 0,
         }
@@ -228,12 +234,12 @@ impl Socket {
 
     /// Sends a fragment, in its turn.
     pub(super) fn pass(&mut self, fragment: Arc<Fragment>) {
-        self.waiting.push_back(Piece::Fragment(fragment));
+        self.waiting.push(Piece::Fragment(fragment));
     }
 
     /// Sends whole WebSocket frames, in their turn.
     pub(super) fn pass_frames(&mut self, frames: Bytes) {
-        self.waiting.push_back(Piece::Shared(frames));
+        self.waiting.push(Piece::Shared(frames));
     }
 
     /// Forgets what waits, but for the rest of what was begun.
@@ -247,7 +253,7 @@ impl Socket {
         let output = &mut self.library.get_mut().output;
         if !output.is_empty() {
             self.own_len += output.len();
-            self.waiting.push_back(Piece::Own(std::mem::take(output)));
+            self.waiting.push(Piece::Own(std::mem::take(output)));
         }
     }
 
@@ -268,24 +274,27 @@ impl Socket {
                 Err(e) => return Err(e),
             }
         }
-        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_PIECES {
-            self.waiting = VecDeque::new();
+        if self.waiting.is_empty() && self.waiting.spilled() {
+            self.waiting = SmallVec::new();
         }
         Ok(taken)
     }
 
     fn advance(&mut self, len: usize) {
         self.sent += len;
-        while let Some(first) = self.waiting.front() {
-            let first_len = first.len();
-            if self.sent < first_len {
+        let mut gone = 0;
+        for piece in &self.waiting {
+            let piece_len = piece.len();
+            if self.sent < piece_len {
                 break;
             }
-            if let Some(Piece::Own(own)) = self.waiting.pop_front() {
+            if let Piece::Own(own) = piece {
                 self.own_len -= own.len();
             }
-            self.sent -= first_len;
+            self.sent -= piece_len;
+            gone += 1;
         }
+        self.waiting.drain(..gone);
     }
 }
 
@@ -295,7 +304,7 @@ fn is_temporary(error: &io::Error) -> bool {
 }
 
 /// Puts the first parts that are not empty into `parts`, but for the first `sent` bytes. Returns how many.
-fn fill<'a>(parts: &mut [IoSlice<'a>; MAX_PARTS], pieces: &'a VecDeque<Piece>, sent: usize) -> usize {
+fn fill<'a>(parts: &mut [IoSlice<'a>; MAX_PARTS], pieces: &'a [Piece], sent: usize) -> usize {
     let (mut count, mut skip) = (0, sent);
     for part in pieces.iter().flat_map(Piece::parts) {
         if part.len() <= skip {
