@@ -34,7 +34,7 @@ const RTO_MAX_MS: u32 = 1_000;
 #[cfg(target_os = "linux")]
 const RTO_MIN_US: u32 = 50_000;
 
-/// Options that are not in `socket2`, by their numbers in `linux/tcp.h`. Kernels before 6.15 know none but the first.
+/// Options that are not in `socket2`, by their numbers in `linux/tcp.h`. Linux 6.18 knows them all, 6.1 the first.
 #[cfg(target_os = "linux")]
 mod options {
     // The macros say `libc` and each other's names.
