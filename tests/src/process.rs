@@ -84,7 +84,11 @@ impl Process {
 
     /// The threads that collect may still be reading what is left in the pipes of a program that has ended.
     fn wait_for_all(&self) -> Result<()> {
-        wait::until("the end of the output", || (Arc::strong_count(&self.lines) == 1).then_some(()))
+        wait::until("the end of the output", || self.is_all_read().then_some(()))
+    }
+
+    fn is_all_read(&self) -> bool {
+        Arc::strong_count(&self.lines) == 1
     }
 
     fn text(&self, of: impl Fn(Output) -> bool) -> String {
@@ -97,7 +101,8 @@ impl Process {
     /// Waits for a line from which `find` gets something; an early end is an error that shows the log.
     pub fn wait_for_line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = wait::until(what, || {
-            let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            // Its last lines may still be on their way when it has ended.
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) && self.is_all_read();
             let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
             lines.iter().find_map(|(_, line)| find(line)).map(Some).or_else(|| ended.then_some(None))
         });

@@ -5,8 +5,10 @@
 mod climb;
 pub mod crowd;
 mod ladder;
+mod rate;
 mod session;
 mod silence;
 mod socket;
 pub mod tcp;
+mod told;
 pub mod ws;

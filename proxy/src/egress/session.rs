@@ -15,9 +15,9 @@ use tungstenite::{Message, protocol::frame::coding::CloseCode};
 use super::{
     climb::{Change, Climb, Loss},
     crowd::Seat,
+    rate::Rate,
     silence::Silence,
     socket::{Link, Socket},
-    tcp::KeyFrames,
     ws::{Service, Viewer},
 };
 use crate::{
@@ -126,7 +126,7 @@ pub(super) struct Session {
     subscriptions: SmallVec<[Subscription; 1]>,
     /// The subscription whose turn it was last.
     turn: usize,
-    key_frames: KeyFrames,
+    pub(super) rate: Rate,
     silence: Silence,
     /// The batch that is being taken: its bytes, and when the oldest of its live fragments was received.
     batch: (usize, Option<std::time::Instant>),
@@ -145,7 +145,7 @@ impl Session {
             codecs: None,
             subscriptions: SmallVec::new(),
             turn: 0,
-            key_frames: KeyFrames::default(),
+            rate: Rate::default(),
             silence: Silence::default(),
             batch: (0, None),
         }
@@ -176,6 +176,7 @@ impl Session {
 
     /// Hands the socket one batch of what is there, taking turns between the streams.
     pub(super) fn pump(&mut self, link: &Link) -> Result<Progress, End> {
+        self.find_rate(link);
         if !self.send(link)? {
             return Ok(Progress::Full);
         }
@@ -185,25 +186,31 @@ impl Session {
             return Ok(if self.send(link)? { Progress::Silent } else { Progress::Full });
         }
         let more = self.gather();
-        let (find_rate, tells_of_link) = self.key_frames.begin();
-        if find_rate {
-            link.find_rate_anew();
-        }
+        self.find_rate(link);
         if !self.send(link)? {
-            if tells_of_link {
-                self.key_frames.on_slow();
-            }
+            self.rate.on_full(self.batch.0);
+            self.find_rate(link);
             return Ok(Progress::Full);
         }
         Ok(if more { Progress::More } else { Progress::Idle })
     }
 
+    fn find_rate(&mut self, link: &Link) {
+        if self.rate.is_due()
+            && let Some(told) = link.told()
+            && self.rate.finds(&told, std::time::Instant::now())
+        {
+            link.find_rate_anew();
+        }
+    }
+
     fn is_silent(&mut self, link: &Link) -> bool {
         let now = std::time::Instant::now();
         if self.silence.is_due(now)
-            && let Some(told) = link.acknowledgements()
+            && let Some(told) = link.told()
         {
-            self.silence.look(told, now);
+            self.silence.look(&told, now);
+            self.rate.look(&told, now);
         }
         self.silence.since().is_some()
     }
@@ -230,6 +237,7 @@ impl Session {
         }
         self.full_since = None;
         let (bytes, oldest) = std::mem::take(&mut self.batch);
+        self.rate.on_sent(bytes);
         self.service.metrics.sent_bytes.inc_by(bytes as u64);
         if let Some(received) = oldest {
             self.service.metrics.transit_seconds.observe(received.elapsed().as_secs_f64());
@@ -274,7 +282,7 @@ impl Session {
                     if wanted {
                         let is_key = fragment.header.key_frame && fragment.video;
                         if is_key && live && subscription.cursor.has_given_all() {
-                            self.key_frames.note(fragment.received);
+                            self.rate.on_key_frame(fragment.received, fragment.len());
                         }
                         if live {
                             self.batch.1.get_or_insert(fragment.received);

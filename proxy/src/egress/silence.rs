@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::told::Told;
+
 /// How often it is looked at what was acknowledged. It is a system call: seven frames are sent meanwhile, as a rule.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -15,17 +17,6 @@ const SILENT_AFTER: Duration = Duration::from_millis(250);
 
 /// Time between two calls into silence: TCP sends what is lost anew by itself after 50 ms and more without anything new.
 pub(super) const CALL_EVERY: Duration = Duration::from_millis(30);
-
-/// What TCP knows of acknowledgements.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
-    /// Something was sent that is not acknowledged yet.
-    pub(super) awaits: bool,
-    /// When the last acknowledgement came.
-    pub(super) ago: Duration,
-    /// How long one takes.
-    pub(super) round_trip: Duration,
-}
 
 /// Looks at one link.
 #[derive(Debug, Default)]
@@ -43,7 +34,7 @@ impl Silence {
     }
 
     /// What is seen now.
-    pub(super) fn look(&mut self, told: Told, now: Instant) {
+    pub(super) fn look(&mut self, told: &Told, now: Instant) {
         self.looked = Some(now);
         let none_since = |since: &Instant| told.ago >= now.duration_since(*since);
         self.awaits_since = match self.awaits_since.filter(none_since) {
@@ -78,7 +69,7 @@ mod tests {
                 last = if heard(at_ms) { at_ms } else { last };
                 if silence.is_due(now) {
                     let ago = Duration::from_millis(at_ms - last);
-                    silence.look(Told { awaits: true, ago, round_trip: ROUND_TRIP }, now);
+                    silence.look(&Told { awaits: true, ago, round_trip: ROUND_TRIP, ..Told::default() }, now);
                 }
                 silence.since().is_some()
             })
@@ -113,11 +104,14 @@ mod tests {
             let now = start + Duration::from_secs(5) * n;
             let ago = Duration::from_secs(5);
             assert!(silence.is_due(now));
-            silence.look(Told { awaits: false, ago, round_trip: ROUND_TRIP }, now);
+            silence.look(&Told { awaits: false, ago, round_trip: ROUND_TRIP, ..Told::default() }, now);
             assert_eq!(silence.since(), None);
             // Its own first packets are under way by the next look.
             let now = now + LOOK_EVERY;
-            silence.look(Told { awaits: true, ago: ago + LOOK_EVERY, round_trip: ROUND_TRIP }, now);
+            silence.look(
+                &Told { awaits: true, ago: ago + LOOK_EVERY, round_trip: ROUND_TRIP, ..Told::default() },
+                now,
+            );
             assert_eq!(silence.since(), None);
         }
     }
@@ -128,11 +122,11 @@ mod tests {
         let round_trip = Duration::from_millis(700);
         for ms in (0..=1_500).step_by(250) {
             let ago = Duration::from_millis(ms);
-            silence.look(Told { awaits: true, ago, round_trip }, start + ago);
+            silence.look(&Told { awaits: true, ago, round_trip, ..Told::default() }, start + ago);
             assert_eq!(silence.since(), None, "{ms} ms");
         }
         let ago = Duration::from_millis(1_750);
-        silence.look(Told { awaits: true, ago, round_trip }, start + ago);
+        silence.look(&Told { awaits: true, ago, round_trip, ..Told::default() }, start + ago);
         assert_eq!(silence.since(), Some(start));
     }
 }

@@ -19,7 +19,7 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-use super::{silence::Told, tcp};
+use super::{tcp, told::Told};
 use crate::hub::Fragment;
 
 /// The most parts given to the system in one call.
@@ -55,10 +55,10 @@ impl Link {
         tcp::find_rate_anew(tcp);
     }
 
-    /// See [`tcp::acknowledgements`].
-    pub(super) fn acknowledgements(&self) -> Option<Told> {
+    /// See [`tcp::told`].
+    pub(super) fn told(&self) -> Option<Told> {
         let Self::Plain(tcp) = self;
-        tcp::acknowledgements(tcp)
+        tcp::told(tcp)
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {

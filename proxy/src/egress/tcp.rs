@@ -2,11 +2,11 @@
 //!
 //! Nothing here has to succeed: a kernel that cannot do it serves viewers on good links as well.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::silence::Told;
+use super::told::Told;
 
 /// Unsent bytes that are held for a viewer: video in that queue can no longer be skipped. A link of 1 Mb/s takes an eighth of a
 /// second for so much.
@@ -17,12 +17,6 @@ const NOTSENT_LOWAT: u32 = 16 * 1024;
 /// too fast: with 3 % of them lost they come to a standstill.
 #[cfg(target_os = "linux")]
 const CONGESTION: &[u8] = b"bbr";
-
-/// A link's rate is found anew no sooner than this: cameras that send nothing but key frames keep it known.
-const FIND_RATE_EVERY: Duration = Duration::from_millis(900);
-
-/// A link that did not take a key frame at once has its rate found anew for so many: one that takes each at once has no need of it.
-const SLOW_KEY_FRAMES: u8 = 5;
 
 /// What is not acknowledged is sent again once a second at least, in milliseconds: Linux waits twice as long each time, and up to
 /// as long again as an outage has lasted before it finds that it is over. No less is allowed.
@@ -44,8 +38,11 @@ mod options {
     const TCP_RTO_MAX_MS: libc::c_int = 44;
     const TCP_RTO_MIN_US: libc::c_int = 45;
 
-    /// The part of `struct tcp_info` that every kernel has: eight bytes, and then words.
-    pub(super) type TcpInfo = [u32; 26];
+    /// `tcpi_ca_state` up to which nothing is taken for lost.
+    pub(super) const TCP_CA_DISORDER: u8 = 1;
+
+    /// The part of `struct tcp_info` that kernels since 4.6 have: eight bytes, and then words, some of them in pairs.
+    pub(super) type TcpInfo = [u32; 38];
 
     sockopt_impl!(
         /// What TCP knows of a connection.
@@ -87,64 +84,35 @@ pub fn prepare(tcp: &tokio::net::TcpStream) {
     let _ = SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT);
 }
 
-/// What is known of acknowledgements, where the system tells it.
+/// How things stand, where the system tells it.
 #[cfg_attr(
     not(target_os = "linux"),
     expect(clippy::missing_const_for_fn, unused_variables, reason = "Linux tells")
 )]
-pub(super) fn acknowledgements(tcp: &tokio::net::TcpStream) -> Option<Told> {
+pub(super) fn told(tcp: &tokio::net::TcpStream) -> Option<Told> {
     #[cfg(target_os = "linux")]
     {
         let info = nix::sys::socket::getsockopt(tcp, options::Info).ok()?;
-        // tcpi_unacked, tcpi_last_ack_recv in milliseconds, tcpi_rtt in microseconds.
-        let (unacked, ago_ms, round_trip_us) = (info[6], info[14], info[17]);
+        let [_, ca_state, ..] = info[0].to_ne_bytes();
+        let pacing_rate = [info[26].to_ne_bytes(), info[27].to_ne_bytes()];
         Some(Told {
-            awaits: unacked > 0,
-            ago: Duration::from_millis(ago_ms.into()),
-            round_trip: Duration::from_micros(round_trip_us.into()),
+            awaits: info[6] > 0,                                      // tcpi_unacked
+            ago: Duration::from_millis(info[14].into()),              // tcpi_last_ack_recv
+            round_trip: Duration::from_micros(info[17].into()),       // tcpi_rtt
+            least_round_trip: Duration::from_micros(info[37].into()), // tcpi_min_rtt
+            recovers: ca_state > options::TCP_CA_DISORDER,
+            bytes_per_second: pacing_rate
+                .as_flattened()
+                .first_chunk()
+                .map_or(0, |bytes| u64::from_ne_bytes(*bytes)),
+            window_bytes: u64::from(info[20]) * u64::from(info[4]), // tcpi_snd_cwnd, tcpi_snd_mss
         })
     }
     #[cfg(not(target_os = "linux"))]
     None
 }
 
-/// PURE: when a link's rate is to be found anew.
-#[derive(Debug, Default)]
-pub(super) struct KeyFrames {
-    /// When the last one came that counted.
-    at: Option<Instant>,
-    /// What is sent next has one.
-    is_next: bool,
-    /// So many more find the rate anew.
-    slow: u8,
-}
-
-impl KeyFrames {
-    /// A key frame comes next, received then, for a link that has taken all before it.
-    pub(super) fn note(&mut self, received: Instant) {
-        if self.at.is_none_or(|at| received.duration_since(at) >= FIND_RATE_EVERY) {
-            self.at = Some(received);
-            self.is_next = true;
-        }
-    }
-
-    /// What comes next is about to be sent. Whether the link's rate is to be found anew for it, and whether it tells of the link.
-    pub(super) fn begin(&mut self) -> (bool, bool) {
-        let tells = std::mem::take(&mut self.is_next);
-        let find = tells && self.slow > 0;
-        self.slow -= u8::from(find);
-        (find, tells)
-    }
-
-    /// The link did not take one at once.
-    pub(super) fn on_slow(&mut self) {
-        self.slow = SLOW_KEY_FRAMES;
-    }
-}
-
-/// Lets the kernel find the link's rate anew, as for a new connection. What a stream sends between two key frames tells BBR of
-/// no higher rate than it took for them, and it forgets what is ten round trips old: the next key frame, ten times as long as other
-/// frames, goes out at the pace of these, and all behind it are late.
+/// Lets the kernel find the link's rate anew, as for a new connection.
 pub(super) fn find_rate_anew(tcp: &tokio::net::TcpStream) {
     #[cfg(target_os = "linux")]
     {
@@ -161,23 +129,6 @@ pub(super) fn find_rate_anew(tcp: &tokio::net::TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_found_anew_for_five_key_frames_behind_one_that_was_not_taken_at_once() {
-        let (mut keys, start) = (KeyFrames::default(), Instant::now());
-        let begin = |keys: &mut KeyFrames, ms| {
-            keys.note(start + Duration::from_millis(ms));
-            keys.begin()
-        };
-        assert_eq!(begin(&mut keys, 0), (false, true));
-        keys.on_slow();
-        assert_eq!(begin(&mut keys, 899), (false, false), "too soon");
-        for n in 1..=5 {
-            assert_eq!(begin(&mut keys, n * 2_000), (true, true), "{n}");
-            assert_eq!(keys.begin(), (false, false), "what comes behind it");
-        }
-        assert_eq!(begin(&mut keys, 12_000), (false, true));
-    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
@@ -199,16 +150,19 @@ mod tests {
         let (near, far) = pair().await;
         far.writable().await.unwrap();
         assert_eq!(far.try_write(&[0; 1_000]).unwrap(), 1_000);
-        let mut told = acknowledgements(&far).unwrap();
+        let mut now = told(&far).unwrap();
         for _ in 0..10_000 {
-            if !told.awaits {
+            if !now.awaits {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
-            told = acknowledgements(&far).unwrap();
+            now = told(&far).unwrap();
         }
-        assert!(!told.awaits && told.ago < Duration::from_secs(5), "{told:?}");
-        assert!(told.round_trip > Duration::ZERO && told.round_trip < Duration::from_secs(1), "{told:?}");
+        assert!(!now.awaits && now.ago < Duration::from_secs(5), "{now:?}");
+        assert!(now.round_trip > Duration::ZERO && now.round_trip < Duration::from_secs(1), "{now:?}");
+        let most = now.round_trip + Duration::from_millis(1);
+        assert!(now.least_round_trip > Duration::ZERO && now.least_round_trip <= most, "{now:?}");
+        assert!(now.window_bytes >= 1_000 && now.bytes_per_second >= 1_000 && !now.recovers, "{now:?}");
         drop(near);
     }
 

@@ -21,6 +21,7 @@ use tungstenite::{Message, protocol::CloseFrame};
 
 use super::{
     crowd::{Crowds, Member},
+    rate::RECOVERS_LOOK_EVERY,
     session::{End, Progress, Session, cut},
     silence::CALL_EVERY,
     socket::Link,
@@ -121,6 +122,17 @@ pub struct Viewer {
     nudge: Notify,
 }
 
+/// What stands in the way of writing more.
+struct Written {
+    progress: Progress,
+    /// Since when the socket takes nothing.
+    stuck_since: Instant,
+    /// The viewer may be heard.
+    hears: bool,
+    /// It is to be looked soon whether the link's rate can be found anew.
+    looks_for_rate: bool,
+}
+
 impl Member for Viewer {
     fn news(&self, id: u32) {
         let mut session = self.lock();
@@ -162,7 +174,7 @@ impl Viewer {
         loop {
             // Sockets that are always ready let nobody else have a turn by themselves.
             tokio::task::coop::consume_budget().await;
-            let (progress, stuck_since, hears) = match self.write() {
+            let Written { progress, stuck_since, hears, looks_for_rate } = match self.write() {
                 Ok(written) => written,
                 Err(end) => return end,
             };
@@ -183,6 +195,7 @@ impl Viewer {
                 () = tokio::task::yield_now(), if progress == Progress::More => Ok(()),
                 // An error shows when it is written to.
                 _ = self.link.writable(), if progress == Progress::Full => Ok(()),
+                () = sleep(RECOVERS_LOOK_EVERY), if looks_for_rate => Ok(()),
                 () = sleep(CALL_EVERY), if progress == Progress::Silent => Ok(()),
                 () = self.nudge.notified() => Ok(()),
             };
@@ -192,9 +205,8 @@ impl Viewer {
         }
     }
 
-    /// Writes one batch; tells what stands in the way of more, since when the socket takes nothing, and whether the
-    /// viewer may be heard.
-    fn write(&self) -> Result<(Progress, Instant, bool), End> {
+    /// Writes one batch.
+    fn write(&self) -> Result<Written, End> {
         let mut session = self.lock();
         if let Some(end) = session.end.take() {
             return Err(end);
@@ -202,7 +214,12 @@ impl Viewer {
         let progress = session.pump(&self.link)?;
         session.attended = progress != Progress::Idle;
         let stuck_since = session.stuck_since(progress).unwrap_or_else(Instant::now);
-        Ok((progress, stuck_since, session.socket.own_len() < MAX_ANSWERS_LEN))
+        Ok(Written {
+            progress,
+            stuck_since,
+            hears: session.socket.own_len() < MAX_ANSWERS_LEN,
+            looks_for_rate: progress == Progress::Full && session.rate.is_due(),
+        })
     }
 
     fn hear(self: &Arc<Self>) -> Result<(), End> {

@@ -18,6 +18,7 @@ mod fanout_load;
 mod join;
 mod latency;
 mod link;
+mod link_sockets;
 mod lipsync;
 mod mux;
 mod player_cpu;
@@ -63,7 +64,7 @@ type Bench = fn(Options, &mut Report) -> Result<()>;
 
 const USAGE: &str = "usage: bench [--quick] [--hour] [--engine NAME] [NAME...]";
 
-const ALL: [(&str, Bench); 21] = [
+const ALL: [(&str, Bench); 22] = [
     ("size", size::run),
     ("start", start::run),
     ("transit", transit::run),
@@ -84,6 +85,7 @@ const ALL: [(&str, Bench); 21] = [
     ("rtmp-cpu", rtmp_cpu::run),
     ("rtmp-many", rtmp_many::run),
     ("link", link::run),
+    ("link-sockets", link_sockets::run),
     ("endurance", endurance::run),
 ];
 
