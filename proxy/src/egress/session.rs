@@ -76,7 +76,7 @@ pub(super) enum Progress {
     More,
     /// The socket takes nothing more.
     Full,
-    /// The link is silent: there is nothing to send but a call, again in [`CALL_EVERY`](super::silence::CALL_EVERY).
+    /// The link is silent: there is nothing to send but a call, see [`call_after`](super::silence::call_after).
     Silent,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What is sent into silence has to be sent again when it ends, in front of all that is newer: half a megabyte of it took a
 //! third of a second. And TCP, which by then tries once a second at most, hears of the end the sooner the more lately it sent
-//! something new. So a silent link gets no pictures, but a few bytes every [`CALL_EVERY`].
+//! something new. So a silent link gets no pictures, but a few bytes every now and then ([`call_after`]).
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// acknowledgement back for 200 ms.
 const SILENT_AFTER: Duration = Duration::from_millis(250);
 
+/// Something awaited for so long may be the beginning of it: it is looked at with each frame then.
+const SUSPECT_AFTER: Duration = Duration::from_millis(125);
+
 /// Time between two calls into silence: TCP sends what is lost anew by itself after 50 ms and more without anything new.
-pub(super) const CALL_EVERY: Duration = Duration::from_millis(30);
+const CALL_EVERY: Duration = Duration::from_millis(30);
+
+/// How long after a call into a silence of this length the next one is made. Each call is a packet of its own, and when as many are
+/// on their way as may be, TCP's own timers have the word: once a second.
+pub(super) fn call_after(silent_for: Duration) -> Duration {
+    CALL_EVERY + silent_for / 50
+}
 
 /// Looks at one link.
 #[derive(Debug, Default)]
@@ -25,12 +34,13 @@ pub(super) struct Silence {
     /// Since when an acknowledgement is awaited and none has come.
     awaits_since: Option<Instant>,
     is_silent: bool,
+    suspects: bool,
 }
 
 impl Silence {
     /// Whether to look now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.is_silent || self.looked.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY)
+        self.is_silent || self.suspects || self.looked.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY)
     }
 
     /// What is seen now.
@@ -42,6 +52,7 @@ impl Silence {
             Some(since) => Some(since),
             None => Some(now),
         };
+        self.suspects = told.awaits && told.ago >= SUSPECT_AFTER;
         let silent_after = SILENT_AFTER + told.round_trip * 2;
         self.is_silent = self.awaits_since.is_some_and(|since| now.duration_since(since) >= silent_after);
     }
@@ -88,12 +99,30 @@ mod tests {
             let times = silent(6_000, |at_ms| !(out_ms..4_000).contains(&at_ms));
             let (first, last) = (times[0], times[times.len() - 1]);
             assert!(
-                (out_ms + 240..=out_ms + 750).contains(&first),
+                (out_ms + 240..=out_ms + 590).contains(&first),
                 "out from {out_ms} on, silent from {first}"
             );
             assert_eq!(last, 3_990);
             assert_eq!(times.len() as u64, (last - first) / 10 + 1, "silent without a break");
         }
+    }
+
+    #[test]
+    fn calls_into_a_long_silence_are_few() {
+        let calls = |silent: Duration| {
+            let mut at = Duration::ZERO;
+            std::iter::from_fn(|| {
+                at += call_after(at);
+                (at < silent).then_some(())
+            })
+            .count()
+        };
+        assert!((25..=33).contains(&calls(Duration::from_secs(1))));
+        assert!(
+            (50..=60).contains(&calls(Duration::from_secs(3))),
+            "with half a second of pictures 120 packets"
+        );
+        assert!(calls(Duration::from_secs(10)) <= 105);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     crowd::{Crowds, Member},
     rate::RECOVERS_LOOK_EVERY,
     session::{End, Progress, Session, cut},
-    silence::CALL_EVERY,
+    silence::call_after,
     socket::Link,
 };
 use crate::{hub::Hub, metrics::Metrics};
@@ -196,7 +196,7 @@ impl Viewer {
                 // An error shows when it is written to.
                 _ = self.link.writable(), if progress == Progress::Full => Ok(()),
                 () = sleep(RECOVERS_LOOK_EVERY), if looks_for_rate => Ok(()),
-                () = sleep(CALL_EVERY), if progress == Progress::Silent => Ok(()),
+                () = sleep(call_after(stuck_since.elapsed())), if progress == Progress::Silent => Ok(()),
                 () = self.nudge.notified() => Ok(()),
             };
             if let Err(end) = step {
