@@ -52,6 +52,10 @@ const WITH_SOUND: Manner = Manner {
 const FAR_BEHIND_MS: f64 = 1_000.0;
 const FAR_REST_MS: f64 = 150.0;
 
+/// So does what came so much nearer to the camera since that jump, in milliseconds: after an outage the half of what is held up may
+/// come behind it.
+const CAME_NEARER_MS: f64 = 300.0;
+
 /// So long after the server has left frames out, trouble is the link's, which no distance makes up for, in milliseconds.
 const SLOW_LINK_MS: f64 = 3_000.0;
 
@@ -203,6 +207,8 @@ pub struct Controller {
     sound_margin_ms: f64,
     margin_at_ms: Option<f64>,
     last_seek_ms: Option<f64>,
+    /// The line that was aimed at then.
+    seek_line_ms: Option<f64>,
     /// When the server last left frames out.
     left_out_ms: Option<f64>,
     /// How far behind the last jump left it, where nothing but jumps is done. `None` while that is not known.
@@ -235,6 +241,7 @@ impl Controller {
             sound_margin_ms: 0.0,
             margin_at_ms: None,
             last_seek_ms: None,
+            seek_line_ms: None,
             left_out_ms: None,
             landed_ms: Some(0.0),
             lead_ms: 0.0,
@@ -433,7 +440,12 @@ impl Controller {
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {
             let eager = one_rate && self.tries < MAX_TRIES;
-            let far = behind_ms > FAR_BEHIND_MS && !self.with_sound;
+            let line_ms = self.wanted_line_ms(clock_offset_ms);
+            let came_nearer = self
+                .seek_line_ms
+                .zip(line_ms)
+                .is_some_and(|(then_ms, now_ms)| now_ms - then_ms > CAME_NEARER_MS);
+            let far = (behind_ms > FAR_BEHIND_MS || came_nearer) && !self.with_sound;
             let rested = eager || self.is_rested(if far { FAR_REST_MS } else { manner.rest_ms }, now_ms);
             if rested && let Some(line_ms) = self.playhead.line_ms() {
                 // Fetching the sound anew never goes back: what was seen is not shown again.
@@ -445,6 +457,7 @@ impl Controller {
                     missing && self.last_seek_ms.is_some_and(|at| now_ms - at < HOLES_WITHIN_MS);
                 self.on_seek();
                 self.last_seek_ms = Some(now_ms);
+                self.seek_line_ms = self.wanted_line_ms(clock_offset_ms);
                 self.landed_ms = None;
                 return Action::Seek(position_s);
             }

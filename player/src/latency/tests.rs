@@ -199,6 +199,20 @@ fn a_sender_that_drifts_is_given_no_room_and_one_with_holes_is() {
 }
 
 #[test]
+fn what_came_nearer_since_a_jump_is_jumped_to_without_a_long_rest() {
+    let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 3.0);
+    plant.run(1.5, |_| 900.0);
+    assert_eq!(plant.seeks.len(), 1);
+    assert!(plant.latency_ms() > 850.0, "{}", plant.latency_ms());
+    let before_ms = plant.now_ms;
+    while plant.seeks.len() == 1 && plant.now_ms < before_ms + 2_000.0 {
+        plant.run(0.04, |_| 20.0);
+    }
+    let took_ms = plant.now_ms - before_ms;
+    assert!(took_ms < 400.0 && plant.latency_ms() < 100.0, "{took_ms}, {}", plant.latency_ms());
+}
+
+#[test]
 fn a_large_delay_is_jumped_over_once() {
     let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 4.0);
     plant.run(6.0, |_| 5.0);
