@@ -27,7 +27,7 @@
     return value;
   };
 
-  const fresh = () => ({ frames: 0, unreadable: 0, backwards: 0, first: null, last: null, clock: null, samples: [] });
+  const fresh = () => ({ frames: 0, unreadable: 0, backwards: 0, first: null, last: null, clock: null, standing: null, samples: [] });
 
   // Nobody sees a <video> while a canvas lies over it.
   const covered = screen => screen.tagName === 'VIDEO' && [...screen.parentNode?.children ?? []].some(other => other.tagName === 'CANVAS' && !other.hidden);
@@ -38,7 +38,8 @@
     const clock = read(screen);
     state.screen = screen;
     if (clock === null) { state.unreadable++; return; }
-    if (clock === state.clock) return;
+    if (clock === state.clock || clock === state.standing) return;
+    state.standing = null;
     if (state.clock !== null && clock < state.clock) state.backwards++;
     state.clock = clock;
     state.frames++;
@@ -80,8 +81,11 @@
   setInterval(() => find(document), 5);
 
   window.__glass = {
-    // Forgets what was seen so far: for measuring from now on.
-    reset() { for (const video of watched.keys()) watched.set(video, fresh()); },
+    // Forgets what was seen so far: for measuring from now on. What stands on the screen is not seen anew: behind a camera that was
+    // away it is as old as that was long.
+    reset() {
+      for (const [video, { clock, standing }] of watched) watched.set(video, { ...fresh(), standing: clock ?? standing });
+    },
     // All text that is shown, also inside shadow roots.
     text() {
         const collect = root => [...root.childNodes].map(node => {
