@@ -18,6 +18,10 @@ use crate::speaker::Speaker;
 use crate::stats::Percentiles;
 use crate::wait;
 
+/// What is on a page: of each picture what was seen of it, what its players tell of themselves, and what there is to read.
+const SHOWN: &str = "JSON.stringify([__glass.text(), __glass.summary().map(({ samples, ...seen }) => ({ ...seen, samples: samples.length })), \
+    [...document.querySelectorAll('sightline-player')].map(player => [player.getAttribute('stream'), player.state, player.getStats()])])";
+
 /// Which browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -265,10 +269,11 @@ impl Page<'_> {
 
     /// Waits until each of its videos shows at least `frames` pictures, and gives what they showed.
     pub fn wait_for_pictures(&self, videos: usize, frames: u64) -> Result<Vec<Glass>> {
-        self.wait_for(
+        let seen = self.wait_for(
             &format!("{frames} pictures in each of {videos} videos"),
             &format!("__glass.summary().filter(g => g.frames >= {frames}).length >= {videos}"),
-        )?;
+        );
+        seen.with_context(|| format!("on the page: {:?}", self.evaluate(SHOWN)))?;
         self.glass()
     }
 

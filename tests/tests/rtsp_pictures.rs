@@ -15,6 +15,7 @@ in_both_browsers![
     b_frames_are_shown_in_order,
     a_pyramid_of_b_frames_is_shown_in_order,
     intra_refresh_starts_for_a_late_joiner_or_is_warned_of,
+    an_open_gop_starts_for_a_late_joiner,
     h265_plays_or_is_refused_by_name,
 ];
 
@@ -23,12 +24,18 @@ fn nearly_all(browser: &Browser) -> f64 {
     if browser.engine() == Engine::Firefox { 0.9 } else { 0.95 }
 }
 
-/// Somebody who comes late sees the camera's pictures in order, and soon nearly all of them.
+/// What of a camera's is no beginning to browsers: it sends one IDR picture, and recovery points from then on. Without a pyramid: the
+/// pictures behind a recovery point would take back others that whoever begins there does not have, which Chromium does not forgive.
+fn open_gop() -> Options {
+    Options { b_frames: 2, encoder: "option-string=open-gop=1:b-pyramid=none", ..Options::default() }
+}
+
+/// Somebody who comes late, behind the third key frame, sees the camera's pictures in order, and soon nearly all of them.
 fn assert_shown(browser: &Browser, options: Options, latency_ms: f64, shot: &str) -> Result<()> {
     let camera = Camera::start(options)?;
     let proxy = Proxy::for_camera(&camera)?;
     let frames = || proxy.metric("sightline_frames_total", &[("stream", "cam")]).ok().flatten();
-    wait::until("90 pictures", || frames().filter(|count| *count >= 90.0))?;
+    wait::until("120 pictures", || frames().filter(|count| *count >= 120.0))?;
     let page = browser.open(&proxy.url("/embed/cam"))?;
     let mut shares = vec![];
     // A busy machine decodes in fits and starts: one span of three seconds must be good.
@@ -65,6 +72,10 @@ fn intra_refresh_starts_for_a_late_joiner_or_is_warned_of(browser: &Browser) -> 
     })?;
     assert!(warned.contains("Firefox"), "{warned}");
     Ok(())
+}
+
+fn an_open_gop_starts_for_a_late_joiner(browser: &Browser) -> Result<()> {
+    assert_shown(browser, open_gop(), 900.0, "rtsp-open-gop")
 }
 
 fn h265_plays_or_is_refused_by_name(browser: &Browser) -> Result<()> {
@@ -128,6 +139,30 @@ fn odd_sizes_fields_slices_and_intra_refresh_decode_without_a_complaint() -> Res
     }
     let (size, _) = judged(Options { size: (600, 338), ..Options::default() })?;
     assert_eq!(size, (600, 338), "cropped");
+    Ok(())
+}
+
+#[test]
+fn whoever_comes_late_to_a_camera_without_idr_pictures_is_given_one_and_ffmpeg_decodes_all_that_follows()
+-> Result<()> {
+    let refresh = Options { encoder: "intra-refresh=true", ..Options::default() };
+    let fields = Options { encoder: "intra-refresh=true interlaced=true", ..Options::default() };
+    for options in [open_gop(), refresh, fields] {
+        let camera = Camera::start(options.clone())?;
+        let proxy = Proxy::for_camera(&camera)?;
+        watched(&proxy, 120)?;
+        let viewer = watched(&proxy, 60)?;
+        let record = viewer.record();
+        let (epoch, ..) = record.tracks().context("no tracks")?;
+        let keys: Vec<_> = record.fragments(0).map(|fragment| fragment.header.key_frame).collect();
+        assert_eq!(
+            (keys[0], keys[1..].contains(&true)),
+            (true, false),
+            "{options:?}: it began with the camera's own"
+        );
+        let verdict = judge::decode(&record.file(0, epoch))?;
+        assert_eq!((verdict.complaints.as_str(), verdict.frames), ("", keys.len() as u64), "{options:?}");
+    }
     Ok(())
 }
 

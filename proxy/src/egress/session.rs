@@ -277,10 +277,10 @@ impl Session {
                     let wanted = subscription.tracks >> fragment.header.track & 1 == 1;
                     let live = subscription.is_live(fragment.header.sequence);
                     if let Some(climb) = &mut subscription.climb {
-                        climb.look |= fragment.header.key_frame && fragment.video;
+                        climb.look |= fragment.is_entry && fragment.video;
                     }
                     if wanted {
-                        let is_key = fragment.header.key_frame && fragment.video;
+                        let is_key = fragment.is_entry && fragment.video;
                         if is_key && live && subscription.cursor.has_given_all() {
                             self.rate.on_key_frame(fragment.received, fragment.len());
                         }

@@ -79,6 +79,8 @@ pub struct Cursor {
     /// Whether nothing can be decoded before the next key frame.
     awaiting_key_frame: bool,
     leading: Leading,
+    /// In front of what is at this position, so many of its lead-in were given.
+    led_in: (u64, usize),
     /// The number of the next frame of video, once one was given out.
     video_number: Option<u64>,
 }
@@ -101,6 +103,7 @@ impl Cursor {
             is_empty: false,
             awaiting_key_frame: true,
             leading: Leading::default(),
+            led_in: (0, 0),
             video_number: None,
         }
     }
@@ -230,7 +233,7 @@ impl Iterator for Cursor {
         }
         loop {
             let fragment = ring.get(self.position)?;
-            if self.awaiting_key_frame && !(fragment.video && fragment.header.key_frame) {
+            if self.awaiting_key_frame && !(fragment.video && fragment.is_entry) {
                 self.position += 1;
                 continue;
             }
@@ -247,6 +250,15 @@ impl Iterator for Cursor {
                 self.awaiting_key_frame = begins;
                 shared.counts.frames_dropped += missed;
                 return Some(Item::Dropped(u32::try_from(missed).unwrap_or(u32::MAX)));
+            }
+            let given = if self.led_in.0 == self.position { self.led_in.1 } else { 0 };
+            if let Some(lead_in) = fragment.lead_in.get(given)
+                && (begins || fragment.follows_gap)
+            {
+                // It is looked at once more, too.
+                self.awaiting_key_frame = begins;
+                self.led_in = (self.position, given + 1);
+                return Some(Item::Fragment(lead_in.clone()));
             }
             self.position += 1;
             if fragment.video || !self.video {

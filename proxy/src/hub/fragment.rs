@@ -3,7 +3,7 @@
 //! In front of the frame's own bytes stands its head: the head of a WebSocket frame, this protocol's header, `moof` and the
 //! header of `mdat`. PURE. Invariant: the frame's own bytes are those that ingest gave, at their place in memory.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::{BufMut as _, Bytes};
 use sightline_wire::{FRAME_HEAD_MAX, HEADER_LEN, Header, frame_head};
@@ -26,6 +26,14 @@ pub struct Fragment {
     pub video: bool,
     /// When its last packet came in.
     pub received: Instant,
+    /// Decoding can begin with it, behind its lead-in where it has one.
+    pub is_entry: bool,
+    /// Go in front of it where decoding begins with it, or goes on behind a gap.
+    pub(super) lead_in: Vec<Arc<Self>>,
+    /// So many pictures after it, one is whole that begins with it.
+    pub(super) whole_after: u32,
+    /// What came right before it was not passed on.
+    pub(super) follows_gap: bool,
     head: [u8; HEAD_MAX],
     head_len: u8,
     payload: Bytes,
@@ -40,12 +48,38 @@ impl Fragment {
         pts_us: i64,
         received: Instant,
     ) -> Self {
+        Self::packed(header, header.key_frame, declared_duration_ticks, payload, pts_us, received)
+    }
+
+    /// The same for a picture that needs `lead_in` in front of it where decoding begins. It is no key frame to players: Chromium
+    /// cannot cut its buffer there. To the container it is one if it is `whole_after` no further pictures: Firefox can.
+    pub(super) fn led_in(
+        (lead_in, whole_after): (Vec<Arc<Self>>, u32),
+        header: Header,
+        declared_duration_ticks: u32,
+        payload: Bytes,
+        pts_us: i64,
+        received: Instant,
+    ) -> Self {
+        let header = Header { key_frame: false, ..header };
+        let own = Self::packed(header, whole_after == 0, declared_duration_ticks, payload, pts_us, received);
+        Self { is_entry: true, lead_in, whole_after, ..own }
+    }
+
+    fn packed(
+        header: Header,
+        is_sync: bool,
+        declared_duration_ticks: u32,
+        payload: Bytes,
+        pts_us: i64,
+        received: Instant,
+    ) -> Self {
         let sample = Sample {
             sequence: header.sequence,
             decode_time_ticks: header.decode_time_ticks,
             composition_offset_ticks: header.composition_offset_ticks,
             declared_duration_ticks,
-            key_frame: header.key_frame,
+            key_frame: is_sync,
         };
         let (frame, frame_len) = frame_head(HEADER_LEN + OVERHEAD + payload.len());
         let mut head = [0; HEAD_MAX];
@@ -54,7 +88,20 @@ impl Fragment {
         rest.put_slice(&header.encode());
         write_head(&mut rest, &sample, payload.len() as u32);
         let head_len = (HEAD_MAX - rest.len()) as u8;
-        Self { header, pts_us, video_number: 0, video: false, received, head, head_len, payload }
+        Self {
+            header,
+            pts_us,
+            video_number: 0,
+            video: false,
+            received,
+            is_entry: header.key_frame,
+            lead_in: Vec::new(),
+            whole_after: 0,
+            follows_gap: false,
+            head,
+            head_len,
+            payload,
+        }
     }
 
     /// Makes it a frame of video before which the stream had `number` others.
@@ -70,6 +117,12 @@ impl Fragment {
     /// The frame's own bytes, as ingest gave them.
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    /// Bytes of what is held with it.
+    pub(super) fn held_len(&self) -> usize {
+        self.len()
+            + self.lead_in.iter().map(|fragment| size_of::<Self>() + fragment.payload.len()).sum::<usize>()
     }
 
     /// Bytes of all parts.

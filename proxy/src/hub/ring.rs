@@ -64,6 +64,8 @@ pub(super) struct Ring {
     /// Bytes of every fragment ever pushed.
     pushed: u64,
     newest_key: Option<u64>,
+    /// One that is newer, with which no picture is whole before so many more have come.
+    ripening: Option<(u64, u32)>,
     /// Presentation time of the last key frame of video, and from the one before to it.
     last_key_us: Option<i64>,
     key_interval_us: Option<i64>,
@@ -87,6 +89,7 @@ impl Ring {
             bytes: 0,
             pushed: 0,
             newest_key: None,
+            ripening: None,
             last_key_us: None,
             key_interval_us: None,
         }
@@ -94,16 +97,18 @@ impl Ring {
 
     /// Adds the newest fragment and lets go of what is too old.
     pub(super) fn push(&mut self, fragment: Arc<Fragment>) {
-        if fragment.video && fragment.header.key_frame {
-            self.newest_key = Some(self.end());
+        if fragment.video {
+            self.ripen(&fragment);
+        }
+        if fragment.video && fragment.is_entry {
             if let Some(last_us) = self.last_key_us.replace(fragment.pts_us) {
                 self.key_interval_us = Some(fragment.pts_us.saturating_sub(last_us));
             }
         }
         let now_us = fragment.pts_us;
         let before = self.pushed;
-        self.bytes += fragment.len();
-        self.memory.bytes.fetch_add(fragment.len(), Ordering::Relaxed);
+        self.bytes += fragment.held_len();
+        self.memory.bytes.fetch_add(fragment.held_len(), Ordering::Relaxed);
         self.pushed += fragment.len() as u64;
         self.fragments.push_back(Held { fragment, before });
         while let Some(oldest) = self.fragments.front() {
@@ -119,12 +124,31 @@ impl Ring {
         }
     }
 
+    /// Finds with which picture whoever joins begins: the newest one behind which one is whole already, or for want of such a one
+    /// any.
+    fn ripen(&mut self, next: &Fragment) {
+        self.ripening = match self.ripening.take() {
+            Some((position, 0 | 1)) => {
+                self.newest_key = Some(position);
+                None
+            }
+            Some((position, pictures)) => Some((position, pictures - 1)),
+            None => None,
+        };
+        let end = self.end();
+        if next.is_entry && (next.whole_after == 0 || self.newest_key.is_none()) {
+            (self.newest_key, self.ripening) = (Some(end), None);
+        } else if next.is_entry && self.ripening.is_none() {
+            self.ripening = Some((end, next.whole_after));
+        }
+    }
+
     fn pop(&mut self) {
         if let Some(held) = self.fragments.pop_front() {
-            self.bytes -= held.fragment.len();
-            self.memory.bytes.fetch_sub(held.fragment.len(), Ordering::Relaxed);
+            self.bytes -= held.fragment.held_len();
+            self.memory.bytes.fetch_sub(held.fragment.held_len(), Ordering::Relaxed);
             if self.newest_key == Some(self.first) {
-                self.newest_key = None;
+                self.newest_key = self.ripening.take().map(|(position, _)| position);
             }
             self.first += 1;
         }
@@ -135,7 +159,7 @@ impl Ring {
         self.first = self.end();
         self.fragments.clear();
         self.memory.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-        self.newest_key = None;
+        (self.newest_key, self.ripening) = (None, None);
         self.last_key_us = None; // the interval is likely to stay as it was
     }
 
@@ -298,7 +322,7 @@ mod tests {
                 now += step;
                 ring.push(fragment(now, key, video, len));
                 prop_assert!(ring.bytes <= limits.bytes);
-                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|held| held.fragment.len()).sum::<usize>());
+                prop_assert_eq!(ring.bytes, ring.fragments.iter().map(|held| held.fragment.held_len()).sum::<usize>());
                 let span = ring.fragments.front().map_or(0, |held| now - held.fragment.pts_us);
                 prop_assert!(span <= limits.span_us);
                 if let Some(key) = ring.newest_key() {

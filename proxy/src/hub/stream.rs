@@ -26,12 +26,20 @@ use super::{
 };
 use crate::{
     config::StreamName,
-    media::{Frame, Media, Track, time},
+    media::{
+        Coding, Frame, Media, Track,
+        h264::lead_in::{self, LeadIn},
+        time,
+    },
     mux::{fragment, init, timeline::Timeline},
 };
 
 /// The largest access unit that is passed on, in bytes.
 const MAX_FRAME_LEN: usize = 8 << 20;
+
+/// So much of the time in front of a picture belongs to each picture of its lead-in: one part of so many of a second. There are
+/// up to 17, and cameras with 100 pictures a second.
+const LEAD_IN_PARTS: u32 = 2_000;
 
 /// One camera's stream.
 #[derive(Debug)]
@@ -475,8 +483,15 @@ impl Publisher {
             group.passed(pts_us, received_us);
         }
         let video_number = shared.counts.frames - u64::from(video);
+        let lead_in =
+            (video && frame.key_frame).then(|| lead_in(&header, track, &frame.data, received)).flatten();
+        let (duration_ticks, data) = (place.declared_duration_ticks, frame.data);
+        let mut fragment = match lead_in {
+            None => Fragment::new(header, duration_ticks, data, pts_us, received),
+            Some(lead_in) => Fragment::led_in(lead_in, header, duration_ticks, data, pts_us, received),
+        };
+        fragment.follows_gap = begins;
         // The one allocation of a frame on its way through; its bytes stay where ingest put them.
-        let fragment = Fragment::new(header, place.declared_duration_ticks, frame.data, pts_us, received);
         shared.ring.push(Arc::new(fragment.of_video(video, video_number)));
         if shared.state == State::Live {
             shared.wake();
@@ -548,6 +563,38 @@ impl Drop for Publisher {
             shared.end_session();
         }
     }
+}
+
+/// What goes in front of this picture where decoding begins with it, and after how many more one is whole. Nothing for most
+/// cameras' key frames.
+fn lead_in(
+    header: &Header,
+    track: &Track,
+    picture: &[u8],
+    received: Instant,
+) -> Option<(Vec<Arc<Fragment>>, u32)> {
+    if track.coding != Coding::H264 {
+        return None;
+    }
+    let LeadIn { pictures, whole_after } = lead_in::before(&track.decoder_config, picture)?;
+    let duration_ticks = track.timescale / LEAD_IN_PARTS;
+    let mut earlier_ticks = u64::from(duration_ticks) * pictures.len() as u64;
+    let mut fragments = Vec::with_capacity(pictures.len());
+    for (index, data) in pictures.into_iter().enumerate() {
+        let header = Header {
+            key_frame: index == 0,
+            // No fragments of their own: nobody who goes on misses them.
+            sequence: header.sequence.wrapping_sub(1),
+            decode_time_ticks: header.decode_time_ticks.checked_sub(earlier_ticks)?,
+            duration_ticks,
+            ..*header
+        };
+        let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
+        let fragment = Fragment::new(header, duration_ticks, data, pts_us, received);
+        fragments.push(Arc::new(fragment.of_video(true, 0)));
+        earlier_ticks -= u64::from(duration_ticks);
+    }
+    Some((fragments, whole_after))
 }
 
 /// This machine's clock, in microseconds since 1970.

@@ -149,8 +149,12 @@ impl BitWriter {
         }
     }
 
-    /// Some of them.
-    #[cfg(test)]
+    /// The lowest `count` bits.
+    pub(crate) fn write(&mut self, value: u32, count: u32) {
+        (0..count).rev().for_each(|bit| self.flag(value >> bit & 1 == 1));
+    }
+
+    /// Some `ue(v)`.
     pub(crate) fn exp_golombs(&mut self, values: &[u32]) {
         for value in values {
             self.exp_golomb(*value);

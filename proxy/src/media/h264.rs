@@ -1,6 +1,7 @@
 //! H.264 (ITU-T H.264 | ISO/IEC 14496-10): from an `AVCDecoderConfigurationRecord` to a [`Track`], and what is read of
 //! slices ([`mod@slice`]) and parameter sets ([`sps`]).
 
+pub mod lead_in;
 pub mod slice;
 pub mod sps;
 

@@ -36,6 +36,8 @@
 //!   goes backwards, not even when its camera reconnects (there is a gap then).
 //! - Media begins at a key frame. `catch_up_sequence` names the newest fragment at the time of joining: everything up
 //!   to it is history, sent as fast as the socket takes it so that the live edge can be decoded and shown at once.
+//!   Where a camera's own pictures are no beginning to every decoder, the first ones are the server's: they last a millisecond at
+//!   most, and have the sequence of the fragment before, which whoever looks on gets instead of them.
 //! - A viewer whose socket takes less than the stream gives is moved on to a newer key frame and is told so
 //!   (`dropped`) in front of that. Until then bytes are in order and complete. It happens past one group of pictures, or
 //!   2 s where that is longer; where no newer key frame is there, media may cease until the next one.

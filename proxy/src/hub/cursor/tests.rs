@@ -159,6 +159,62 @@ fn whoever_jumps_to_an_open_key_frame_is_not_given_what_refers_back_either() {
     assert_eq!(letters(&mut cursor), "DKff", "53 and 54 refer to 52");
 }
 
+/// A camera that refreshes its pictures little by little: a recovery point each `gop`, behind which it takes `whole_after` pictures.
+fn refresh(camera: &Camera, numbers: std::ops::Range<i64>, gop: i64, whole_after: u32) {
+    // recovery_frame_cnt, as an Exp-Golomb code of 7 bits, and two flags behind it.
+    assert!((3..7).contains(&whole_after), "of another length");
+    let recovery = [0, 0, 0, 5, 0x06, 0x06, 0x01, (whole_after as u8 + 1) << 3 | 0b100, 0x80];
+    let slice = [0, 0, 0, 7, 0x41, 0x9a, 0x20, 0x41, 0x3f, 0xb1, 0x22];
+    for i in numbers {
+        let key_frame = i % gop == 0;
+        let frame = Frame {
+            track: 0,
+            pts_ticks: i * 3_600,
+            dts_ticks: None,
+            duration_ticks: None,
+            capture_time_us: 0,
+            key_frame,
+            data: if key_frame { [&recovery[..], &slice].concat() } else { slice.to_vec() }.into(),
+        };
+        camera.publisher.frame(frame, camera.start + Duration::from_millis(i as u64 * 40));
+    }
+}
+
+#[test]
+fn where_a_camera_sends_no_idr_pictures_whoever_begins_is_given_one_first() {
+    let camera = Camera::start();
+    refresh(&camera, 1..24, 10, 5);
+    let mut first = camera.watch();
+    let ours = letters(&mut first).len() - "SE".len() - 14;
+    assert!(ours > 1, "those from 10 on, behind ours: behind 20 none is whole yet");
+    refresh(&camera, 24..26, 10, 5);
+    let now = format!("SEK{}", "f".repeat(ours - 1 + 6));
+    assert_eq!(letters(&mut camera.watch()), now, "those from 20 on");
+    refresh(&camera, 26..31, 10, 5);
+    assert_eq!(letters(&mut first), "fffffff", "whoever looks on is given none again");
+    camera.publisher.lost(1);
+    refresh(&camera, 31..42, 10, 5);
+    assert_eq!(letters(&mut first), format!("K{}", "f".repeat(ours - 1 + 2)), "but behind a gap");
+    assert_eq!(camera.stream.status().counts.frames_dropped, 0);
+}
+
+#[test]
+fn a_lead_in_stands_right_in_front_of_its_picture_and_takes_no_numbers() {
+    let camera = Camera::start();
+    refresh(&camera, 10..12, 10, 5);
+    let mut cursor = camera.watch();
+    let fragments: Vec<_> = std::iter::from_fn(|| cursor.next())
+        .filter_map(|item| if let Item::Fragment(fragment) = item { Some(fragment.header) } else { None })
+        .collect();
+    let [lead_in @ .., picture, _] = &fragments[..] else { panic!("{} fragments", fragments.len()) };
+    assert!(lead_in.len() > 1 && lead_in[0].key_frame, "{lead_in:?}");
+    assert!(!fragments[1..].iter().any(|header| header.key_frame), "players would cut their buffers there");
+    for pair in fragments[..=lead_in.len()].windows(2) {
+        assert_eq!(pair[0].decode_time_ticks + u64::from(pair[0].duration_ticks), pair[1].decode_time_ticks);
+    }
+    assert!(lead_in.iter().all(|header| header.sequence.wrapping_add(1) == picture.sequence), "{lead_in:?}");
+}
+
 #[test]
 fn a_camera_that_comes_back_opens_an_epoch_later_on_the_timeline() {
     let mut camera = Camera::start();

@@ -169,11 +169,11 @@ impl Video {
         if let Some(Held { unit, damaged, placed, received }) = whole {
             let picture = self.pictures.place(unit, placed.pts_ticks);
             if picture.gradual && !std::mem::replace(&mut self.told_gradual, true) {
-                // It begins to decode anew whenever it has shown all there is, which is after each picture of a live
-                // stream, and shows nothing until the recovery point's count is over.
+                // Firefox begins to decode anew whenever it has shown all there is, which is after each picture of a live
+                // stream.
                 let message = "the camera sends no key frames but refreshes its pictures little by little (intra refresh): \
-                               viewers wait until a picture is whole, and Firefox shows none; set its encoder to key \
-                               frames";
+                               behind a loss they stay grey for a while, and Firefox shows few or none; set its encoder \
+                               to key frames";
                 out.push_back(Event::Warning("intra_refresh", message.to_owned()));
             }
             let frame = Frame {

@@ -16,6 +16,16 @@ pub enum OrderCount {
 /// A sequence parameter set, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sps {
+    /// Its number.
+    pub id: u32,
+    /// How fine colours are: 0 none, 1 half in both directions, 2 half across, 3 as brightness.
+    pub chroma_format_idc: u32,
+    /// How many macroblocks stand side by side.
+    pub macroblock_columns: u32,
+    /// Rows of macroblocks, or where there are fields, of two.
+    pub map_unit_rows: u32,
+    /// Macroblocks come in pairs that may be of fields each (`mb_adaptive_frame_field_flag`).
+    pub macroblock_pairs: bool,
     /// Bits of `frame_num` in a slice.
     pub frame_num_bits: u32,
     /// How pictures are counted.
@@ -28,7 +38,8 @@ pub struct Sps {
     pub max_num_reorder_frames: Option<u32>,
     /// The profile has no B slices.
     b_frames_impossible: bool,
-    max_num_ref_frames: u32,
+    /// How many pictures others refer to at a time.
+    pub max_num_ref_frames: u32,
     places: Places,
 }
 
@@ -58,10 +69,10 @@ fn read_rbsp(rbsp: &[u8]) -> Option<Sps> {
     let mut bits = Bits::new(rbsp);
     let profile_idc = bits.read(8)?;
     bits.skip(16)?; // constraint flags, level_idc
-    bits.exp_golomb()?; // seq_parameter_set_id
-    let mut separate_colour_planes = false;
+    let id = bits.exp_golomb().filter(|id| *id < 32)?;
+    let (mut separate_colour_planes, mut chroma_format_idc) = (false, 1);
     if matches!(profile_idc, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
-        let chroma_format_idc = bits.exp_golomb()?;
+        chroma_format_idc = bits.exp_golomb()?;
         if chroma_format_idc == 3 {
             separate_colour_planes = bits.flag()?;
         }
@@ -93,12 +104,10 @@ fn read_rbsp(rbsp: &[u8]) -> Option<Sps> {
     };
     let max_num_ref_frames = bits.exp_golomb().filter(|count| *count <= 16)?;
     bits.skip(1)?; // gaps_in_frame_num_value_allowed_flag
-    bits.exp_golomb()?; // pic_width_in_mbs_minus1
-    bits.exp_golomb()?; // pic_height_in_map_units_minus1
+    let macroblock_columns = bits.exp_golomb()?.checked_add(1)?;
+    let map_unit_rows = bits.exp_golomb()?.checked_add(1)?;
     let frames_only = bits.flag()?;
-    if !frames_only {
-        bits.skip(1)?; // mb_adaptive_frame_field_flag
-    }
+    let macroblock_pairs = !frames_only && bits.flag()?;
     bits.skip(1)?; // direct_8x8_inference_flag
     if bits.flag()? {
         for _ in 0..4 {
@@ -121,6 +130,11 @@ fn read_rbsp(rbsp: &[u8]) -> Option<Sps> {
         }
     }
     Some(Sps {
+        id,
+        chroma_format_idc,
+        macroblock_columns,
+        map_unit_rows,
+        macroblock_pairs,
         frame_num_bits,
         order_count,
         separate_colour_planes,
