@@ -131,6 +131,8 @@ fn assert_fetched(proxy: &Proxy, (name, transport, offer): &(String, &str, &str)
 fn assert_plays_everywhere(way: Way) -> Result<()> {
     // One at a time: sixteen encoders and thirty-two sessions are as many as one GStreamer takes on two cores.
     let browsers = BROWSERS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Before that, too: Firefox takes a minute to begin beside them.
+    let both = browsers.get()?;
     let cameras = Streams::start(way)?;
     let proxy = &cameras.proxy;
     // They go on watching: GStreamer's server hangs for ten seconds and more where it is asked for what it is just ending.
@@ -146,7 +148,7 @@ fn assert_plays_everywhere(way: Way) -> Result<()> {
             })
         })?;
     }
-    for browser in browsers.get()? {
+    for browser in both {
         assert_shown(browser, proxy, &cameras.fetched)
             .with_context(|| format!("{way:?}\n{}", proxy.log()))?;
     }

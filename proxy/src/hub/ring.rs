@@ -100,10 +100,11 @@ impl Ring {
         if fragment.video {
             self.ripen(&fragment);
         }
-        if fragment.video && fragment.is_entry {
-            if let Some(last_us) = self.last_key_us.replace(fragment.pts_us) {
-                self.key_interval_us = Some(fragment.pts_us.saturating_sub(last_us));
-            }
+        if fragment.video
+            && fragment.is_entry
+            && let Some(last_us) = self.last_key_us.replace(fragment.pts_us)
+        {
+            self.key_interval_us = Some(fragment.pts_us.saturating_sub(last_us));
         }
         let now_us = fragment.pts_us;
         let before = self.pushed;

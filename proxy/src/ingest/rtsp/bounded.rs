@@ -4,11 +4,15 @@
 //! answer with a length of 2 GiB, or one whose lines have no end, would take all memory until a time-out ends it, before PLAY
 //! and after. So a wait ends when this program has grown while retina was busy with it. What comes as packets is counted where
 //! it is put together (`depacketise`).
+//!
+//! retina moreover reads all it has of an answer anew with each piece that comes, and goes on while there are pieces: a camera that
+//! sends header lines without an end kept a thread for a second at a time, and two of them every other stream. So it gets few
+//! pieces at a time, and a wait ends when it was busy for longer than any answer takes.
 
 use std::{
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, future::poll_fn};
@@ -20,8 +24,14 @@ use crate::hub::Fault;
 /// may take much at the same time.
 const GROWTH_KIB: u64 = 96 << 10;
 
+/// How long retina may be busy with one camera's answer: real ones take a millisecond or two.
+const TOO_BUSY: Duration = Duration::from_millis(250);
+
 /// Growth is somebody else's unless retina was busy for so long in this wait: that is what copying some 8 MiB takes.
 const BUSY: Duration = Duration::from_millis(10);
+
+/// A task may take 128 pieces from its sockets at a time (tokio). Of these, so many are not for retina.
+const NOT_TAKEN: usize = 120;
 
 /// retina answers a request of the camera's and then forgets to ask its socket to wake it (0.4.21).
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -49,11 +59,21 @@ impl Wait {
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, Fault>> {
-        let begun = Instant::now();
+        for _ in 0..NOT_TAKEN {
+            if pin!(tokio::task::coop::consume_budget()).poll(cx).is_pending() {
+                break;
+            }
+        }
+        let begun = busy();
         let polled = poll(cx).map(Ok);
-        self.busy += begun.elapsed();
+        self.busy += busy().saturating_sub(begun);
         if self.busy < BUSY {
             return polled;
+        }
+        if self.busy > TOO_BUSY && polled.is_pending() {
+            let reason =
+                "the camera sends something without an end, and was cut off before it takes all processors";
+            return Poll::Ready(Err(Fault { code: self.code, reason: reason.into() }));
         }
         let Some(now_kib) = resident_kib() else { return polled };
         let before_kib = *self.resident_kib.get_or_insert(now_kib);
@@ -84,6 +104,21 @@ pub(super) async fn connecting<T>(work: impl Future<Output = Result<T, Fault>>) 
     let mut work = pin!(work);
     let mut wait = Wait::new("connect_failed");
     poll_fn(|cx| wait.poll(cx, |cx| Pin::as_mut(&mut work).poll(cx))).await?
+}
+
+/// How long this thread was busy; where the system does not tell, how late it is.
+fn busy() -> Duration {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+    }
+    #[cfg(not(unix))]
+    {
+        static BEGUN: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        BEGUN.elapsed()
+    }
 }
 
 /// This program's resident memory, where the system tells (Linux).

@@ -1,7 +1,7 @@
 //! What browsers are given in front of a picture with which decoding can begin although it is no IDR picture: a recovery point of
 //! an open GOP or of an intra refresh (annex D.2.8).
 //!
-//! Chromium begins with IDR pictures only, whatever the container says, and so do its WebCodecs. Such a camera sends one when it is
+//! Chromium begins with IDR pictures only, whatever the container says, and so do its `WebCodecs`. Such a camera sends one when it is
 //! connected to and never again. So whoever begins later is given a grey IDR picture of ours, which takes one byte a macroblock, and
 //! then the camera's. PURE.
 

@@ -15,6 +15,7 @@ pub enum OrderCount {
 
 /// A sequence parameter set, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the syntax's own flags")]
 pub struct Sps {
     /// Its number.
     pub id: u32,
