@@ -59,6 +59,9 @@ const CAME_NEARER_MS: f64 = 300.0;
 /// So long after the server has left frames out, trouble is the link's, which no distance makes up for, in milliseconds.
 const SLOW_LINK_MS: f64 = 3_000.0;
 
+/// Meanwhile the picture skips anyhow: a jump is better than haste when it is so much too far behind, in milliseconds.
+const SLOW_LINK_SEEK_BEYOND_MS: f64 = 250.0;
+
 /// Bounds of the margin, in milliseconds.
 const MARGIN_MS: (f64, f64) = (14.0, 500.0);
 
@@ -425,6 +428,9 @@ impl Controller {
         let Some(behind_ms) = self.behind_ms(clock_offset_ms) else { return self.set_rate(1.0) };
         let manner = if self.with_sound { WITH_SOUND } else { WITHOUT_SOUND };
         let mut seek_beyond_ms = manner.seek_beyond_ms;
+        if !self.with_sound && self.link_is_slow(now_ms) {
+            seek_beyond_ms = SLOW_LINK_SEEK_BEYOND_MS;
+        }
         let one_rate = self.has_one_rate();
         if one_rate {
             if self.landed_ms.is_none() && self.last_seek_ms.is_none_or(|at| now_ms - at > JUMP_LANDS_MS) {

@@ -18,7 +18,7 @@ const LATE_SHARE: f64 = 0.03;
 /// Where a few pictures are far later than the others, as behind a link that loses packets, staying behind those few makes all the
 /// others old. This much is stayed behind in any case, in milliseconds; beyond it no more than twice what half of the pictures
 /// are late, or what all but this share of them are.
-const ALWAYS_KEPT_MS: f64 = 40.0;
+const ALWAYS_KEPT_MS: f64 = 34.0;
 const FAR_LATE_SHARE: f64 = 0.25;
 
 /// Jitter that is kept behind, in milliseconds. What comes later than this after a pause of the network was not jitter,

@@ -213,6 +213,22 @@ fn what_came_nearer_since_a_jump_is_jumped_to_without_a_long_rest() {
 }
 
 #[test]
+fn where_the_server_leaves_frames_out_a_jump_is_made_that_is_not_worth_it_else() {
+    let seeks = |left_out: bool| {
+        let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 0.1);
+        plant.run(5.0, |_| 5.0);
+        if left_out {
+            plant.controller.on_left_out(plant.now_ms);
+        }
+        plant.position_s -= 0.4;
+        plant.controller.on_moved();
+        plant.run(1.0, |_| 5.0);
+        plant.seeks.len()
+    };
+    assert_eq!((seeks(false), seeks(true)), (0, 1));
+}
+
+#[test]
 fn a_large_delay_is_jumped_over_once() {
     let mut plant = Plant::new(Controller::new(Target::Auto, SoundClock::Samples), 4.0);
     plant.run(6.0, |_| 5.0);
