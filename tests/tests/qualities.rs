@@ -308,6 +308,8 @@ fn open<'b>(browser: &'b Browser, proxy: &Proxy, renderer: &str) -> Result<Page<
 
 /// There was always a picture on the screen, and so many times one of another quality behind it.
 fn assert_goes_on(page: &Page<'_>, renderer: &str, switches: usize) -> Result<()> {
+    // A screen of a busy machine is drawn some 20 times a second.
+    page.wait_for("200 looks at it", "looks > 200")?;
     let glass = page.glass()?;
     let seen = &glass[0];
     let stats = page.evaluate(&format!("{PLAYER}.getStats()"))?;
@@ -320,8 +322,7 @@ fn assert_goes_on(page: &Page<'_>, renderer: &str, switches: usize) -> Result<()
     let is_little = back.len() <= switches && back.iter().all(|ms| *ms <= 200.0);
     ensure!(is_little, "{back:?} ms back: {clocks:?}; {stats}");
     ensure!(stats["rebuilds"] == 0 && stats["reconnects"] == 0, "{stats}");
-    let (looks, dark) = (page.evaluate("looks")?, page.evaluate("dark")?);
-    ensure!(looks.as_u64().is_some_and(|looks| looks > 200), "looked {looks} times");
+    let dark = page.evaluate("dark")?;
     ensure!(dark.as_array().is_some_and(Vec::is_empty), "dark: {dark}");
     let errors = page.errors()?;
     ensure!(errors.is_empty(), "{errors:?}");

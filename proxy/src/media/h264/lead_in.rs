@@ -45,9 +45,12 @@ pub fn before(record: &[u8], access_unit: &[u8]) -> Option<LeadIn> {
         }
         matches!(kind, 1 | 2 | 5)
     })?;
+    if first[0] & 31 == 5 {
+        return None; // as most cameras' key frames: nothing is allocated for them
+    }
     let record = Record::read(record)?;
     let sps = sps::read(record.sps.first()?)?;
-    let picture = slice::read(first, &sps).filter(|picture| !picture.is_idr)?;
+    let picture = slice::read(first, &sps)?;
     let taken: Vec<_> = record.pps.iter().filter_map(|nal| slice::pps_id(nal)).collect();
     let pps_id = (0..256).find(|id| !taken.contains(id))?;
     let lead_in = Writer { sps: &sps, pps_id, picture: &picture };
