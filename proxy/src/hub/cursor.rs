@@ -252,7 +252,7 @@ impl Iterator for Cursor {
                 return Some(Item::Dropped(u32::try_from(missed).unwrap_or(u32::MAX)));
             }
             let given = if self.led_in.0 == self.position { self.led_in.1 } else { 0 };
-            if let Some(lead_in) = fragment.lead_in.get(given)
+            if let Some(lead_in) = fragment.lead_in.as_ref().and_then(|lead_in| lead_in.fragments.get(given))
                 && (begins || fragment.follows_gap)
             {
                 // It is looked at once more, too.

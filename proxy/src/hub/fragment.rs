@@ -13,6 +13,15 @@ use crate::mux::fragment::{OVERHEAD, Sample, write_head};
 /// The longest head, in bytes.
 const HEAD_MAX: usize = FRAME_HEAD_MAX + HEADER_LEN + OVERHEAD;
 
+/// What stands in front of a picture that is no beginning to every browser.
+#[derive(Clone, Debug)]
+pub(super) struct LeadIn {
+    /// In the order in which they are decoded.
+    pub(super) fragments: Vec<Arc<Fragment>>,
+    /// So many pictures after the one they stand in front of, one is whole.
+    pub(super) whole_after: u32,
+}
+
 /// One frame as every viewer gets it.
 #[derive(Clone, Debug)]
 pub struct Fragment {
@@ -28,10 +37,8 @@ pub struct Fragment {
     pub received: Instant,
     /// Decoding can begin with it, behind its lead-in where it has one.
     pub is_entry: bool,
-    /// Go in front of it where decoding begins with it, or goes on behind a gap.
-    pub(super) lead_in: Vec<Arc<Self>>,
-    /// So many pictures after it, one is whole that begins with it.
-    pub(super) whole_after: u32,
+    /// Goes in front of it where decoding begins with it, or goes on behind a gap.
+    pub(super) lead_in: Option<LeadIn>,
     /// What came right before it was not passed on.
     pub(super) follows_gap: bool,
     head: [u8; HEAD_MAX],
@@ -40,46 +47,24 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Packs a frame's bytes, in time as `header` says.
+    /// Packs a frame's bytes, in time as `header` says. One with a lead-in is no key frame to players: Chromium cannot cut its
+    /// buffer there. To the container it is one if it is whole at once: Firefox can.
     pub(super) fn new(
         header: Header,
+        lead_in: Option<LeadIn>,
         declared_duration_ticks: u32,
         payload: Bytes,
         pts_us: i64,
         received: Instant,
     ) -> Self {
-        Self::packed(header, header.key_frame, declared_duration_ticks, payload, pts_us, received)
-    }
-
-    /// The same for a picture that needs `lead_in` in front of it where decoding begins. It is no key frame to players: Chromium
-    /// cannot cut its buffer there. To the container it is one if it is `whole_after` no further pictures: Firefox can.
-    pub(super) fn led_in(
-        (lead_in, whole_after): (Vec<Arc<Self>>, u32),
-        header: Header,
-        declared_duration_ticks: u32,
-        payload: Bytes,
-        pts_us: i64,
-        received: Instant,
-    ) -> Self {
-        let header = Header { key_frame: false, ..header };
-        let own = Self::packed(header, whole_after == 0, declared_duration_ticks, payload, pts_us, received);
-        Self { is_entry: true, lead_in, whole_after, ..own }
-    }
-
-    fn packed(
-        header: Header,
-        is_sync: bool,
-        declared_duration_ticks: u32,
-        payload: Bytes,
-        pts_us: i64,
-        received: Instant,
-    ) -> Self {
+        let is_entry = header.key_frame;
+        let header = Header { key_frame: is_entry && lead_in.is_none(), ..header };
         let sample = Sample {
             sequence: header.sequence,
             decode_time_ticks: header.decode_time_ticks,
             composition_offset_ticks: header.composition_offset_ticks,
             declared_duration_ticks,
-            key_frame: is_sync,
+            key_frame: is_entry && lead_in.as_ref().is_none_or(|lead_in| lead_in.whole_after == 0),
         };
         let (frame, frame_len) = frame_head(HEADER_LEN + OVERHEAD + payload.len());
         let mut head = [0; HEAD_MAX];
@@ -94,9 +79,8 @@ impl Fragment {
             video_number: 0,
             video: false,
             received,
-            is_entry: header.key_frame,
-            lead_in: Vec::new(),
-            whole_after: 0,
+            is_entry,
+            lead_in,
             follows_gap: false,
             head,
             head_len,
@@ -119,10 +103,15 @@ impl Fragment {
         &self.payload
     }
 
+    /// So many pictures after it, one is whole where decoding begins with it.
+    pub(super) fn whole_after(&self) -> u32 {
+        self.lead_in.as_ref().map_or(0, |lead_in| lead_in.whole_after)
+    }
+
     /// Bytes of what is held with it.
     pub(super) fn held_len(&self) -> usize {
-        self.len()
-            + self.lead_in.iter().map(|fragment| size_of::<Self>() + fragment.payload.len()).sum::<usize>()
+        let lead_in = self.lead_in.iter().flat_map(|lead_in| &lead_in.fragments);
+        self.len() + lead_in.map(|fragment| size_of::<Self>() + fragment.payload.len()).sum::<usize>()
     }
 
     /// Bytes of all parts.

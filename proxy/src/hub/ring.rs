@@ -108,8 +108,9 @@ impl Ring {
         }
         let now_us = fragment.pts_us;
         let before = self.pushed;
-        self.bytes += fragment.held_len();
-        self.memory.bytes.fetch_add(fragment.held_len(), Ordering::Relaxed);
+        let held_len = fragment.held_len();
+        self.bytes += held_len;
+        self.memory.bytes.fetch_add(held_len, Ordering::Relaxed);
         self.pushed += fragment.len() as u64;
         self.fragments.push_back(Held { fragment, before });
         while let Some(oldest) = self.fragments.front() {
@@ -137,17 +138,18 @@ impl Ring {
             None => None,
         };
         let end = self.end();
-        if next.is_entry && (next.whole_after == 0 || self.newest_key.is_none()) {
+        if next.is_entry && (next.whole_after() == 0 || self.newest_key.is_none()) {
             (self.newest_key, self.ripening) = (Some(end), None);
         } else if next.is_entry && self.ripening.is_none() {
-            self.ripening = Some((end, next.whole_after));
+            self.ripening = Some((end, next.whole_after()));
         }
     }
 
     fn pop(&mut self) {
         if let Some(held) = self.fragments.pop_front() {
-            self.bytes -= held.fragment.held_len();
-            self.memory.bytes.fetch_sub(held.fragment.held_len(), Ordering::Relaxed);
+            let held_len = held.fragment.held_len();
+            self.bytes -= held_len;
+            self.memory.bytes.fetch_sub(held_len, Ordering::Relaxed);
             if self.newest_key == Some(self.first) {
                 self.newest_key = self.ripening.take().map(|(position, _)| position);
             }
@@ -236,7 +238,7 @@ mod tests {
 
     fn fragment(pts_us: i64, key_frame: bool, video: bool, len: usize) -> Arc<Fragment> {
         let header = Header { kind: Kind::Media, key_frame, ..Header::init(1, 1, 0) };
-        let fragment = Fragment::new(header, 0, vec![0; len - HEAD].into(), pts_us, Instant::now());
+        let fragment = Fragment::new(header, None, 0, vec![0; len - HEAD].into(), pts_us, Instant::now());
         assert_eq!(fragment.len(), len);
         Arc::new(fragment.of_video(video, 0))
     }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Spec,
-    fragment::Fragment,
+    fragment::{Fragment, LeadIn},
     group::Group,
     meter::Meter,
     ring::{Limits, Memory, Ring},
@@ -26,11 +26,7 @@ use super::{
 };
 use crate::{
     config::StreamName,
-    media::{
-        Coding, Frame, Media, Track,
-        h264::lead_in::{self, LeadIn},
-        time,
-    },
+    media::{Coding, Frame, Media, Track, h264, time},
     mux::{fragment, init, timeline::Timeline},
 };
 
@@ -485,11 +481,8 @@ impl Publisher {
         let video_number = shared.counts.frames - u64::from(video);
         let lead_in =
             (video && frame.key_frame).then(|| lead_in(&header, track, &frame.data, received)).flatten();
-        let (duration_ticks, data) = (place.declared_duration_ticks, frame.data);
-        let mut fragment = match lead_in {
-            None => Fragment::new(header, duration_ticks, data, pts_us, received),
-            Some(lead_in) => Fragment::led_in(lead_in, header, duration_ticks, data, pts_us, received),
-        };
+        let duration_ticks = place.declared_duration_ticks;
+        let mut fragment = Fragment::new(header, lead_in, duration_ticks, frame.data, pts_us, received);
         fragment.follows_gap = begins;
         // The one allocation of a frame on its way through; its bytes stay where ingest put them.
         shared.ring.push(Arc::new(fragment.of_video(video, video_number)));
@@ -567,16 +560,12 @@ impl Drop for Publisher {
 
 /// What goes in front of this picture where decoding begins with it, and after how many more one is whole. Nothing for most
 /// cameras' key frames.
-fn lead_in(
-    header: &Header,
-    track: &Track,
-    picture: &[u8],
-    received: Instant,
-) -> Option<(Vec<Arc<Fragment>>, u32)> {
+fn lead_in(header: &Header, track: &Track, picture: &[u8], received: Instant) -> Option<LeadIn> {
     if track.coding != Coding::H264 {
         return None;
     }
-    let LeadIn { pictures, whole_after } = lead_in::before(&track.decoder_config, picture)?;
+    let h264::lead_in::LeadIn { pictures, whole_after } =
+        h264::lead_in::before(&track.decoder_config, picture)?;
     let duration_ticks = track.timescale / LEAD_IN_PARTS;
     let mut earlier_ticks = u64::from(duration_ticks) * pictures.len() as u64;
     let mut fragments = Vec::with_capacity(pictures.len());
@@ -590,11 +579,11 @@ fn lead_in(
             ..*header
         };
         let pts_us = time::ticks_to_us(header.presentation_time_ticks(), track.timescale);
-        let fragment = Fragment::new(header, duration_ticks, data, pts_us, received);
+        let fragment = Fragment::new(header, None, duration_ticks, data, pts_us, received);
         fragments.push(Arc::new(fragment.of_video(true, 0)));
         earlier_ticks -= u64::from(duration_ticks);
     }
-    Some((fragments, whole_after))
+    Some(LeadIn { fragments, whole_after })
 }
 
 /// This machine's clock, in microseconds since 1970.

@@ -13,6 +13,19 @@ fn track() -> Track {
     h264::track(h264::tests::AVCC).expect("parses")
 }
 
+/// The picture that is shown as the `shown`-th of 25 a second.
+fn picture(shown: i64, key_frame: bool, data: &[u8]) -> Frame {
+    Frame {
+        track: 0,
+        pts_ticks: shown * 3_600,
+        dts_ticks: None,
+        duration_ticks: None,
+        capture_time_us: 0,
+        key_frame,
+        data: Bytes::copy_from_slice(data),
+    }
+}
+
 struct Camera {
     stream: Arc<Stream>,
     publisher: Publisher,
@@ -29,19 +42,15 @@ impl Camera {
         Self { stream, publisher, start, sent: 0 }
     }
 
+    /// Sends a frame when the `i`-th of 25 a second is due.
+    fn pass(&self, i: i64, frame: Frame) {
+        self.publisher.frame(frame, self.start + Duration::from_millis(i as u64 * 40));
+    }
+
     /// Sends `count` frames at 25 a second with a key frame each `gop`.
     fn send(&mut self, count: i64, gop: i64) {
         for i in self.sent..self.sent + count {
-            let frame = Frame {
-                track: 0,
-                pts_ticks: i * 3_600,
-                dts_ticks: None,
-                duration_ticks: None,
-                capture_time_us: 0,
-                key_frame: i % gop == 0,
-                data: Bytes::from_static(b"picture"),
-            };
-            self.publisher.frame(frame, self.start + Duration::from_millis(i as u64 * 40));
+            self.pass(i, picture(i, i % gop == 0, b"picture"));
         }
         self.sent += count;
     }
@@ -57,16 +66,9 @@ impl Camera {
     /// Sends pictures that are shown in these places: an open GOP's, if a key frame among them is not shown first.
     fn send_shown(&mut self, shown: &[i64], keys: &[i64]) {
         for (i, shown) in shown.iter().enumerate() {
-            let frame = Frame {
-                track: 0,
-                pts_ticks: shown * 3_600,
-                dts_ticks: Some(i as i64 * 3_600),
-                duration_ticks: None,
-                capture_time_us: 0,
-                key_frame: keys.contains(shown),
-                data: Bytes::from_static(b"picture"),
-            };
-            self.publisher.frame(frame, self.start + Duration::from_millis(i as u64 * 40));
+            let decoded = i as i64;
+            let frame = picture(*shown, keys.contains(shown), b"picture");
+            self.pass(decoded, Frame { dts_ticks: Some(decoded * 3_600), ..frame });
         }
     }
 
@@ -167,16 +169,8 @@ fn refresh(camera: &Camera, numbers: std::ops::Range<i64>, gop: i64, whole_after
     let slice = [0, 0, 0, 7, 0x41, 0x9a, 0x20, 0x41, 0x3f, 0xb1, 0x22];
     for i in numbers {
         let key_frame = i % gop == 0;
-        let frame = Frame {
-            track: 0,
-            pts_ticks: i * 3_600,
-            dts_ticks: None,
-            duration_ticks: None,
-            capture_time_us: 0,
-            key_frame,
-            data: if key_frame { [&recovery[..], &slice].concat() } else { slice.to_vec() }.into(),
-        };
-        camera.publisher.frame(frame, camera.start + Duration::from_millis(i as u64 * 40));
+        let data = if key_frame { [&recovery[..], &slice].concat() } else { slice.to_vec() };
+        camera.pass(i, picture(i, key_frame, &data));
     }
 }
 

@@ -53,7 +53,9 @@ pub fn before(record: &[u8], access_unit: &[u8]) -> Option<LeadIn> {
     let picture = slice::read(first, &sps)?;
     let taken: Vec<_> = record.pps.iter().filter_map(|nal| slice::pps_id(nal)).collect();
     let pps_id = (0..256).find(|id| !taken.contains(id))?;
-    let lead_in = Writer { sps: &sps, pps_id, picture: &picture };
+    let rows = sps.map_unit_rows.checked_mul(if sps.frames_only { 1 } else { 2 })?;
+    let macroblocks = sps.macroblock_columns.checked_mul(rows).filter(|count| *count <= MAX_MACROBLOCKS)?;
+    let lead_in = Writer { sps: &sps, pps_id, picture: &picture, macroblocks };
     let mut pictures = vec![access_unit_of(&[lead_in.pps(), lead_in.grey()?])];
     let most = sps.max_num_ref_frames.min(1 << (sps.frame_num_bits - 1));
     for earlier in (1..=most).rev() {
@@ -80,6 +82,8 @@ struct Writer<'a> {
     /// None of the camera's.
     pps_id: u32,
     picture: &'a Slice,
+    /// How many a picture has.
+    macroblocks: u32,
 }
 
 impl Writer<'_> {
@@ -94,11 +98,6 @@ impl Writer<'_> {
         out.exp_golombs(&[0, 0, 0]); // quantisers, and how those of colours differ, as signed codes
         out.write(0, 3); // no deblocking control, no constrained prediction, no redundant pictures
         nal(0x68, out)
-    }
-
-    fn macroblocks(&self) -> Option<u32> {
-        let rows = self.sps.map_unit_rows.checked_mul(if self.sps.frames_only { 1 } else { 2 })?;
-        self.sps.macroblock_columns.checked_mul(rows).filter(|count| *count <= MAX_MACROBLOCKS)
     }
 
     /// Of the reference picture that the camera had so much `earlier`.
@@ -134,7 +133,7 @@ impl Writer<'_> {
         let mut out = self.begin(7, 0, true, self.sps.max_num_ref_frames + 1);
         out.write(0, 2); // dec_ref_pic_marking(): nothing special
         out.exp_golomb(0); // slice_qp_delta
-        for macroblock in 0..self.macroblocks()? {
+        for macroblock in 0..self.macroblocks {
             if self.sps.macroblock_pairs && macroblock % 2 == 0 {
                 out.flag(false); // mb_field_decoding_flag
             }
@@ -154,7 +153,7 @@ impl Writer<'_> {
         let mut out = self.begin(5, self.frame_num(earlier), false, earlier);
         out.write(0, 3); // as many reference pictures and in the order as usual, and so marked
         out.exp_golomb(0); // slice_qp_delta
-        out.exp_golomb(self.macroblocks().unwrap_or_default()); // mb_skip_run
+        out.exp_golomb(self.macroblocks); // mb_skip_run
         nal(0x61, out)
     }
 }
