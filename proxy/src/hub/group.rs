@@ -6,8 +6,9 @@ use std::{
     time::Instant,
 };
 
-/// So much room there is in front of the first picture for sound that is earlier, in microseconds.
-const ROOM_US: i64 = 2_000_000;
+/// Where timelines begin, in microseconds: room for sound that is earlier than the first picture, and for browsers. WebKitGTK
+/// fails ("not-linked") and begins anew, for up to 6 s, with a stream that begins in the first second of its time.
+const BEGINS_US: i64 = 10_000_000;
 
 /// Each picture that is later than expected takes the lead back by such a part of the difference.
 const FOLLOWS: i64 = 32;
@@ -35,9 +36,11 @@ impl Group {
         }
     }
 
-    /// When this was, in microseconds since there are streams.
+    /// Where on the timeline what happens at this time stands, in microseconds.
     pub(super) fn elapsed_us(&self, at: Instant) -> i64 {
-        i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX)
+        let since_us =
+            i64::try_from(at.saturating_duration_since(self.origin).as_micros()).unwrap_or(i64::MAX);
+        since_us.saturating_add(BEGINS_US)
     }
 
     /// The number of the next epoch, from 1 on.
@@ -63,7 +66,7 @@ impl Group {
     /// behind all that came of other qualities. None where there are no others: a session stands where it began.
     pub(super) fn stands_at_us(&self, received_us: i64, end_us: i64) -> Option<i64> {
         let lead_us = self.lead_us.as_ref()?.load(Ordering::Relaxed);
-        Some(received_us.saturating_add(lead_us).max(end_us).max(ROOM_US))
+        Some(received_us.saturating_add(lead_us).max(end_us))
     }
 }
 
@@ -94,6 +97,15 @@ mod tests {
         let alone = Group::new(1);
         alone.passed(9_000_000, 0);
         assert_eq!(alone.stands_at_us(5, 0), None);
+    }
+
+    #[test]
+    fn nothing_stands_in_the_first_second_of_the_timeline() {
+        let group = Group::new(1);
+        let now = Instant::now();
+        assert!(group.elapsed_us(now) >= BEGINS_US);
+        let later = now + std::time::Duration::from_secs(3);
+        assert_eq!(group.elapsed_us(later) - group.elapsed_us(now), 3_000_000);
     }
 
     #[test]
