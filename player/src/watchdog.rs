@@ -78,8 +78,20 @@ const RECONNECT_AFTER_MS: f64 = 3_000.0;
 /// Looks are some 100 ms apart. A longer pause means that the page slept, and that is not a standstill.
 const MAX_LOOK_MS: f64 = 500.0;
 
+/// Of a standstill no look counts for more than this, in milliseconds: where looks come late, decoders do too, and each step that
+/// is taken costs what they lack.
+const LOOK_COUNTS_MS: f64 = 150.0;
+
+/// From the second round of steps on each takes this much longer than in the round before, up to so much in all: what has not
+/// helped helps no sooner when it is done all the time.
+const SLOWER: f64 = 2.0;
+const SLOWEST: f64 = 8.0;
+
+/// After this long of play everything is forgotten, in milliseconds.
+const FORGET_MS: f64 = 5_000.0;
+
 /// The watchdog.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watchdog {
     last: Option<(f64, Look)>,
     still_ms: f64,
@@ -92,6 +104,24 @@ pub struct Watchdog {
     /// How long it had stood still at the last step, in milliseconds.
     stepped_ms: f64,
     steps: u8,
+    /// How much longer than in the first round each step takes.
+    slower: f64,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self {
+            last: None,
+            still_ms: 0.0,
+            quiet_ms: 0.0,
+            pictureless_ms: 0.0,
+            untimed_ms: 0.0,
+            well_ms: 0.0,
+            stepped_ms: 0.0,
+            steps: 0,
+            slower: 1.0,
+        }
+    }
 }
 
 impl Watchdog {
@@ -105,7 +135,8 @@ impl Watchdog {
         let moved = moved_ms > (passed_ms * STANDING).max(1.0) && !jumped;
         let new_picture = look.total_frames != last.total_frames;
         self.quiet_ms = if look.newest_s == last.newest_s { self.quiet_ms + passed_ms } else { 0.0 };
-        self.pictureless_ms = if new_picture { 0.0 } else { self.pictureless_ms + passed_ms };
+        let counted_ms = passed_ms.min(LOOK_COUNTS_MS);
+        self.pictureless_ms = if new_picture { 0.0 } else { self.pictureless_ms + counted_ms };
         if look.should_move && (look.newest_s.is_none() || !look.online) {
             return None; // nothing can move yet, and what was tried before still counts
         }
@@ -113,6 +144,9 @@ impl Watchdog {
         if self.well_ms >= WELL_MS || !look.should_move {
             self.stepped_ms = 0.0;
             self.steps = 0;
+        }
+        if self.well_ms >= FORGET_MS || !look.should_move {
+            self.slower = 1.0;
         }
         if moved || !look.should_move {
             self.still_ms = 0.0;
@@ -127,7 +161,7 @@ impl Watchdog {
             }
             return self.escalate(self.pictureless_ms, patience_ms);
         }
-        self.still_ms += passed_ms;
+        self.still_ms += counted_ms;
         if look.placed
             && let Some(start_s) =
                 after_hole(look, if self.still_ms > STALL_MS { BEFORE_END_S } else { AT_END_S })
@@ -150,7 +184,7 @@ impl Watchdog {
     }
 
     fn escalate(&mut self, still_ms: f64, first_ms: f64) -> Option<Step> {
-        let scale = first_ms / SEEK_AFTER_MS;
+        let scale = first_ms / SEEK_AFTER_MS * self.slower;
         let (after_ms, step) = match self.steps {
             0 => (SEEK_AFTER_MS, Step::SeekToLive),
             1 => (REBUILD_AFTER_MS, Step::Rebuild),
@@ -165,6 +199,7 @@ impl Watchdog {
         self.stepped_ms = still_ms;
         self.steps += 1;
         if step == Step::Reconnect {
+            self.slower = (self.slower * SLOWER).min(SLOWEST);
             self.steps = 0;
             self.stepped_ms = 0.0;
             self.still_ms = 0.0;
@@ -225,16 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn a_standstill_while_media_arrives_escalates_and_starts_over() {
-        let steps = watch(&mut Watchdog::default(), (0..100).map(|i| still(6.0 + f64::from(i) * 0.1)));
+    fn a_standstill_while_media_arrives_escalates_and_starts_over_more_slowly() {
+        let steps = watch(&mut Watchdog::default(), (0..200).map(|i| still(6.0 + f64::from(i) * 0.1)));
         assert_eq!(
             steps,
             [
                 (1500, Step::SeekToLive),
                 (3000, Step::Rebuild),
                 (6000, Step::Reconnect),
-                (7500, Step::SeekToLive),
-                (9000, Step::Rebuild),
+                (9000, Step::SeekToLive),
+                (12_000, Step::Rebuild),
+                (18_000, Step::Reconnect),
             ]
         );
     }
@@ -304,6 +340,18 @@ mod tests {
         let mut dog = Watchdog::default();
         dog.look(&still(6.0), 0.0);
         assert_eq!(dog.look(&still(6.1), 3_600_000.0), None);
+    }
+
+    #[test]
+    fn where_looks_come_late_steps_do_too() {
+        let mut dog = Watchdog::default();
+        let looks = (0..20u32).map(|i| (i, dog.look(&still(6.0 + f64::from(i) * 0.4), f64::from(i) * 400.0)));
+        let steps: Vec<_> = looks.filter_map(|(i, step)| step.map(|step| (i, step))).collect();
+        assert_eq!(
+            steps,
+            [(10, Step::SeekToLive)],
+            "after as many looks as a picture stands still for, not after 1.5 s"
+        );
     }
 
     #[test]

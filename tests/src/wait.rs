@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 /// How long a condition may take before a test gives up: long, because a busy machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Asks until `condition` gives something; `what` says in the error what was waited for.
 pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> Result<T> {
