@@ -96,6 +96,10 @@ const ROUNDING_MS: f64 = 2.0;
 /// stops the picture for some 50 ms, and longer the farther its key frame is.
 const JUMP_BEYOND_MS: f64 = 60.0;
 
+/// Where sound plays at one rate whatever happens, what a jump left is bettered from this much on, in milliseconds, as long as it
+/// is tried: sound lands as late as WebKit takes to begin it, 20 to 50 ms, and stays there all night.
+const TRY_BEYOND_MS: f64 = 25.0;
+
 /// What a jump has left is known after so long, in milliseconds.
 const JUMP_LANDS_MS: f64 = 1_000.0;
 
@@ -441,7 +445,9 @@ impl Controller {
                 self.tries += u8::from(again);
                 self.landed_ms = Some(if again { 0.0 } else { behind_ms.max(0.0) });
             }
-            seek_beyond_ms = self.landed_ms.map_or(f64::INFINITY, |landed_ms| landed_ms + JUMP_BEYOND_MS);
+            let tries = self.with_sound && self.sound_clock == SoundClock::OneRate && self.tries < MAX_TRIES;
+            let beyond_ms = if tries { TRY_BEYOND_MS } else { JUMP_BEYOND_MS };
+            seek_beyond_ms = self.landed_ms.map_or(f64::INFINITY, |landed_ms| landed_ms + beyond_ms);
         }
         let missing = self.missing_sound_ms > self.may_miss_ms();
         if behind_ms > seek_beyond_ms || missing {

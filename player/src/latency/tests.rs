@@ -156,6 +156,21 @@ fn what_takes_no_other_rate_jumps_and_no_more_than_helps() {
 }
 
 #[test]
+fn a_landing_with_sound_that_is_a_little_late_is_bettered_where_no_rate_can() {
+    let seeks = |sound: bool, behind_s: f64| {
+        let mut controller = Controller::new(Target::Auto, SoundClock::OneRate);
+        controller.set_sound(sound);
+        let mut plant = Plant::new(controller, behind_s);
+        plant.run(10.0, |_| 5.0);
+        (plant.seeks.len(), plant.latency_ms())
+    };
+    let (with_sound, latency_ms) = seeks(true, 0.1);
+    assert_eq!(with_sound, 1);
+    assert!((50.0..80.0).contains(&latency_ms), "{latency_ms}");
+    assert_eq!(seeks(false, 0.06).0, 0, "pictures alone are at the newest one already");
+}
+
+#[test]
 fn sound_that_takes_the_short_way_comes_nearer_without_a_jump() {
     let mut controller = Controller::new(Target::Auto, SoundClock::Samples);
     controller.set_sound(true);
