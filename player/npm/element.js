@@ -124,11 +124,11 @@ export class SightlinePlayer extends Base {
   }
 
   #show() {
-    const { state, reason, holds } = this.#player;
+    const { state, reason } = this.#player;
     if (this.#text.textContent !== reason && reason) this.#text.textContent = reason;
     this.#text.classList.toggle('on', !!reason);
-    // A reconnect of a moment is not worth a word while the last picture stands.
-    this.#text.classList.toggle('late', state === 'connecting' && holds);
+    // What takes a moment is not worth a word, and drawing it takes from that moment: pictures come sooner than it is read.
+    this.#text.classList.toggle('late', state === 'connecting');
     if (this.getAttribute('state') !== state) this.setAttribute('state', state);
   }
 

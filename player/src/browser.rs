@@ -119,6 +119,12 @@ extern "C" {
     pub(crate) fn is_type_supported(mime: &str) -> Result<bool, JsValue>;
     #[wasm_bindgen(method, catch, js_name = addSourceBuffer)]
     pub(crate) fn add_source_buffer(this: &MediaSource, mime: &str) -> Result<SourceBuffer, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = setLiveSeekableRange)]
+    pub(crate) fn set_live_seekable_range(
+        this: &MediaSource,
+        start_s: f64,
+        end_s: f64,
+    ) -> Result<(), JsValue>;
     #[wasm_bindgen(catch, js_namespace = URL, js_name = createObjectURL)]
     pub(crate) fn create_object_url(source: &MediaSource) -> Result<String, JsValue>;
     #[wasm_bindgen(js_namespace = URL, js_name = revokeObjectURL)]

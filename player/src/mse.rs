@@ -107,6 +107,13 @@ impl Source {
         }
     }
 
+    /// Sends the playhead to where nothing is buffered yet: only where play could seek to does a browser let it go.
+    pub(crate) fn look_at(&self, at_s: f64) {
+        if self.media.set_live_seekable_range(at_s, at_s + 1.0).is_ok() {
+            self.video.set_current_time(at_s);
+        }
+    }
+
     /// Carries an operation out. Whether it is done at once (`true`) or `updateend` follows. Sound is appended `lead_s`
     /// seconds earlier than it says.
     pub(crate) fn operate(

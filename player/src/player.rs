@@ -398,6 +398,11 @@ impl Shell {
                     Err(failure) => tell(Told::OperationFailed(track, failure)),
                 }
             }
+            Command::Look(at_s) => {
+                if let Some(source) = &*self.source.borrow() {
+                    source.look_at(at_s);
+                }
+            }
             Command::Seek(to_s) => self.video.set_current_time(to_s),
             Command::Rate(rate) => self.video.set_playback_rate(rate),
             Command::Play => self.play(),

@@ -288,6 +288,16 @@ impl Page<'_> {
         first.as_f64().context("a first picture has a time")
     }
 
+    /// The same for the first picture that is live: no older than `within_ms`.
+    pub fn live_picture_ms(&self, within_ms: u32) -> Result<f64> {
+        let live = self.evaluate(&format!(
+            "new Promise(done => {{ const timer = setInterval(() => {{ for (const seen of __glass.summary()) {{ \
+             const live = seen.samples.find(([, age]) => age <= {within_ms}); \
+             if (live) {{ clearInterval(timer); done(live[0] - performance.timeOrigin); }} }} }}, 20); }})"
+        ))?;
+        live.as_f64().context("a live picture has a time")
+    }
+
     /// Forgets what was shown so far.
     pub fn reset_glass(&self) -> Result<()> {
         self.evaluate("__glass.reset()").map(drop)

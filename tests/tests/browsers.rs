@@ -11,10 +11,12 @@ use common::{
 use sightline_tests::browser::{Browser, Engine};
 use sightline_tests::camera::{Camera, Options, free_port};
 use sightline_tests::proxy::Proxy;
+use sightline_tests::viewer::Viewer;
 use sightline_tests::{serve, wait};
 
 in_both_browsers![
     the_embed_page_shows_a_live_picture_with_sound,
+    far_behind_a_key_frame_that_is_seen_first_and_then_what_is_live,
     sound_takes_the_short_way_and_never_stops_the_picture,
     the_watch_page_shows_one_camera_with_its_numbers,
     the_wall_shows_every_stream_with_its_state,
@@ -31,6 +33,7 @@ in_both_browsers![
 in_browser![
     webkit, WebKit:
     the_embed_page_shows_a_live_picture_with_sound,
+    far_behind_a_key_frame_that_is_seen_first_and_then_what_is_live,
     a_dead_camera_is_offline_and_its_picture_returns_without_a_reload,
     the_wall_shows_every_stream_with_its_state,
     a_managed_media_source_plays_where_there_is_no_other,
@@ -54,6 +57,26 @@ fn the_embed_page_shows_a_live_picture_with_sound(browser: &Browser) -> Result<(
     assert!(stats.is_object(), "{stats}");
     assert_eq!(page.errors()?, Vec::<String>::new());
     Ok(())
+}
+
+fn far_behind_a_key_frame_that_is_seen_first_and_then_what_is_live(browser: &Browser) -> Result<()> {
+    const OLD_MS: f64 = 2_000.0;
+    let camera = Camera::start(Options { gop: 250, ..Options::default() })?;
+    let proxy = Proxy::for_camera(&camera)?;
+    let witness = Viewer::watch(&proxy, "cam")?;
+    witness.wait("100 pictures behind a key frame", |record| {
+        let frames: Vec<_> = record.fragments(0).collect();
+        let key = frames.iter().rposition(|frame| frame.header.key_frame)?;
+        (100..200).contains(&(frames.len() - key)).then_some(())
+    })?;
+    let page = browser.open(&proxy.url("/embed/cam"))?;
+    let seen = page.wait_for_pictures(1, 40)?.swap_remove(0);
+    let ages_ms: Vec<_> = seen.samples.iter().map(|(_, age_ms, _)| *age_ms).collect();
+    assert!(ages_ms[0] > OLD_MS, "the key frame was not seen: {ages_ms:?}");
+    // Nothing of what is decoded in between flashes up.
+    let old = ages_ms.iter().filter(|age_ms| **age_ms > OLD_MS).count();
+    assert!(old == 1 && seen.backwards == 0, "{} backwards, {ages_ms:?}", seen.backwards);
+    assert_live(&page)
 }
 
 fn sound_takes_the_short_way_and_never_stops_the_picture(browser: &Browser) -> Result<()> {

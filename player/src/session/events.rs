@@ -237,6 +237,8 @@ pub enum Command<P> {
     Sound(sound::Correction),
     /// Tell [`Event::Woken`] in so many milliseconds, in place of what was asked for before.
     WakeIn(f64),
+    /// Set `currentTime`, in seconds, although nothing is buffered there yet.
+    Look(f64),
     /// Set `currentTime`, in seconds.
     Seek(f64),
     /// Set `playbackRate`.

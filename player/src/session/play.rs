@@ -2,6 +2,7 @@
 
 mod arrival;
 mod care;
+mod first_look;
 mod playhead;
 
 use sightline_wire::{Header, Track};
@@ -15,6 +16,7 @@ use crate::prelude::*;
 use crate::reorder::Reorder;
 use crate::stats::{Stats, Window};
 use crate::watchdog::Watchdog;
+use first_look::FirstLook;
 use playhead::Jump;
 
 /// Pictures remembered to find the capture time of the one on the screen.
@@ -76,6 +78,7 @@ pub(super) struct Playback<P> {
     looked: Option<(f64, f64)>,
     history: History,
     phase: Phase,
+    first_look: FirstLook,
     newest_s: Option<f64>,
     in_flight_s: Option<f64>,
     appended_s: Option<f64>,
@@ -125,6 +128,7 @@ impl<P: Clone> Playback<P> {
             looked: None,
             history: History::default(),
             phase: Phase::Filling,
+            first_look: FirstLook::default(),
             newest_s: None,
             in_flight_s: None,
             appended_s: None,
@@ -449,6 +453,10 @@ impl<P: Clone> Session<P> {
         }
         play.note_picture(track, header, now_ms);
         play.history.on_video(presentation_s, header.key_frame);
+        if history && header.key_frame {
+            self.take_first_look(presentation_s, header);
+        }
+        let play = &mut self.play;
         if !history {
             play.controller.on_video(presentation_s, header.capture_time_us, play.apart_ms, now_ms);
             // Whoever says that there are no pictures, and sends them, is wrong in one of the two.
@@ -470,6 +478,7 @@ impl<P: Clone> Session<P> {
         if play.decoding.is_some()
             || play.phase != Phase::Filling
             || !play.history_whole
+            || play.is_looking(self.now_ms)
             || play.newest_s > play.appended_s
         {
             return;

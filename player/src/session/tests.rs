@@ -160,31 +160,32 @@ fn the_media_source_opens_while_the_connection_does_and_nothing_is_waited_for() 
     assert_eq!(commands, [], "it is open already");
 }
 
-#[test]
-fn play_begins_once_at_the_newest_picture_when_all_history_is_appended() {
+/// A session to which ten seconds of history came at once, and what it wants done.
+fn with_long_history() -> (Session<u32>, Vec<Command<u32>>) {
     let mut s = session();
     s.handle(Event::Started, 0.0);
     s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
     s.handle(said(tracks(vec![track(0, VIDEO)], Some(249))), 3.0);
     let commands = s.handle(Event::SourceOpen { generation: 1 }, 3.0);
     assert!(matches!(&commands[..], [Command::AddBuffers(mimes)] if mimes.len() == 1));
-    let mut seeks = Vec::new();
-    let mut appends = Vec::new();
-    for sequence in 0..250 {
-        let commands = s.handle(fragment(sequence), 4.0);
-        appends.extend(commands.into_iter().filter(|c| matches!(c, Command::Operate { .. })));
-    }
+    let mut commands: Vec<_> = (0..250).flat_map(|sequence| s.handle(fragment(sequence), 4.0)).collect();
     for _ in 0..2 {
-        for command in s.handle(Event::OperationDone { generation: 1, track: 0 }, 5.0) {
-            match command {
-                Command::Seek(to_s) => seeks.push(to_s),
-                Command::Operate { .. } => appends.push(command),
-                _ => {}
-            }
-        }
+        commands.extend(s.handle(Event::OperationDone { generation: 1, track: 0 }, 5.0));
     }
-    assert_eq!(seeks, [5.0 + 249.0 * 0.04]);
-    let sizes: Vec<usize> = appends
+    (s, commands)
+}
+
+fn seeks(commands: &[Command<u32>]) -> Vec<f64> {
+    commands.iter().filter_map(|c| if let Command::Seek(to_s) = c { Some(*to_s) } else { None }).collect()
+}
+
+/// The newest picture of that history, in seconds.
+const NEWEST_S: f64 = 5.0 + 249.0 * 0.04;
+
+#[test]
+fn a_long_history_is_two_appends_and_its_first_picture_is_seen_while_it_is_decoded() {
+    let (mut s, commands) = with_long_history();
+    let sizes: Vec<usize> = commands
         .iter()
         .filter_map(|c| match c {
             Command::Operate { operation: Operation::Append(payloads), .. } => Some(payloads.len()),
@@ -192,6 +193,51 @@ fn play_begins_once_at_the_newest_picture_when_all_history_is_appended() {
         })
         .collect();
     assert_eq!(sizes, [1, 249], "a burst is two appends");
+    assert!(commands.contains(&Command::Look(5.001)), "{commands:?}");
+    assert!(seeks(&commands).is_empty(), "play waits for the look");
+    let commands = s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 60.0, seeking: false }, 60.0);
+    assert_eq!(s.stats().first_frame_ms, Some(60.0));
+    assert_eq!(
+        (s.state(), seeks(&commands)),
+        ("connecting", vec![NEWEST_S]),
+        "play begins at the newest one"
+    );
+    // The same once more is nothing new.
+    s.handle(Event::FrameShown { media_time_s: 5.0, shown_ms: 70.0, seeking: true }, 70.0);
+    assert_eq!(s.state(), "connecting");
+    s.handle(Event::FrameShown { media_time_s: NEWEST_S, shown_ms: 300.0, seeking: false }, 300.0);
+    assert_eq!(s.state(), "live");
+    assert_eq!(s.stats().first_frame_ms, Some(60.0));
+}
+
+#[test]
+fn a_first_look_that_nobody_gets_is_not_waited_for() {
+    let (mut s, _) = with_long_history();
+    assert!(seeks(&s.handle(tick(), 300.0)).is_empty());
+    assert_eq!(seeks(&s.handle(tick(), 410.0)), [NEWEST_S]);
+    assert!(seeks(&s.handle(tick(), 510.0)).is_empty(), "play begins once");
+}
+
+#[test]
+fn sound_or_a_picture_that_stands_already_take_no_first_look() {
+    let mut s = playing();
+    s.handle(down(), 40.0);
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 50.0);
+    let commands = s.handle(Event::Link(News::Connecting), 50.0);
+    let [Command::OpenSource { generation }] = commands[..] else { panic!("{commands:?}") };
+    s.handle(Event::SourceOpen { generation }, 50.0);
+    s.handle(said(tracks(vec![track(0, VIDEO)], Some(249))), 50.0);
+    let commands = s.handle(fragment(0), 50.0);
+    assert!(!commands.iter().any(|c| matches!(c, Command::Look(_))), "{commands:?}");
+
+    let mut s = session();
+    s.handle(Event::Muted(false), 0.0);
+    s.handle(Event::Started, 0.0);
+    s.handle(said(ServerMessage::Subscribed { stream: "gate".into(), number: 3 }), 2.0);
+    s.handle(Event::SourceOpen { generation: 1 }, 2.0);
+    s.handle(said(tracks(vec![track(0, VIDEO), track(1, AUDIO)], Some(249))), 3.0);
+    let commands = s.handle(fragment(0), 4.0);
+    assert!(!commands.iter().any(|c| matches!(c, Command::Look(_))), "{commands:?}");
 }
 
 #[test]

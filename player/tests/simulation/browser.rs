@@ -50,6 +50,8 @@ pub(crate) struct Browser {
     total_frames: u32,
     dropped_frames: u32,
     pub(crate) shown_s: Option<f64>,
+    /// It was sent to where nothing was, and shows what comes there although it does not play.
+    looks: bool,
 }
 
 impl Browser {
@@ -107,6 +109,7 @@ impl Browser {
                     f64::INFINITY
                 }
             }
+            Some(&next_s) if self.looks() && next_s <= self.position_s => self.at_ms,
             _ => f64::INFINITY,
         }
     }
@@ -123,6 +126,7 @@ impl Browser {
         }
         if shown.is_some() {
             self.shown_s = shown;
+            self.looks = false;
         }
         shown
     }
@@ -185,8 +189,19 @@ impl Browser {
         }
     }
 
+    /// Whether it shows what comes although it does not play.
+    pub(crate) fn looks(&self) -> bool {
+        self.looks && !self.hung && !self.hung_for_good
+    }
+
+    pub(crate) fn look(&mut self, at_s: f64) {
+        self.seek(at_s);
+        self.looks = true;
+    }
+
     pub(crate) fn seek(&mut self, to_s: f64) {
         self.position_s = to_s;
+        self.looks = false;
         self.hung = false;
         // Only the picture at the new place is shown, not those in between.
         while self.coming.get(1).is_some_and(|&next_s| next_s <= to_s + 1e-6) {

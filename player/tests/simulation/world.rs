@@ -384,13 +384,15 @@ impl World {
                 }
             }
             Command::Seek(to_s) => browser.seek(to_s),
+            // Not every browser lets it go there.
+            Command::Look(at_s) if self.random.chance(0.7) => browser.look(at_s),
             Command::Rate(rate) => {
                 assert!((0.97..=4.0).contains(&rate)); // where a server leaves pictures out, those that come are far apart
                 browser.rate = rate;
             }
             Command::Play => browser.playing = true,
             Command::Pause => browser.playing = false,
-            Command::Mute | Command::Notify(_) => {}
+            Command::Look(_) | Command::Mute | Command::Notify(_) => {}
             _ => unreachable!("commands for decoders"),
         }
     }
@@ -799,7 +801,7 @@ impl World {
             }
         }
         let this = &mut self.clients[client];
-        if this.browser.moving()
+        if (this.browser.moving() || this.browser.looks())
             && let Some(media_time_s) = this.browser.show()
         {
             if this.looked_ms > 0.0 && f64::from(self.frame) * self.frame_ms / 1e3 - media_time_s < 1.0 {

@@ -4,6 +4,7 @@
 
 use super::super::{Command, Notice, Session};
 use super::Phase;
+use super::first_look::FirstLook;
 use crate::latency::Action;
 
 /// How long a page and a decoder are busy with themselves after the first picture, in milliseconds.
@@ -20,6 +21,12 @@ pub(super) struct Jump {
     from_ms: f64,
     /// The browser has told of a first picture after it.
     told: bool,
+}
+
+impl Jump {
+    pub(super) fn from(seen_s: f64, from_ms: f64) -> Self {
+        Self { seen_s, from_ms, told: false }
+    }
 }
 
 impl<P: Clone> Session<P> {
@@ -43,7 +50,7 @@ impl<P: Clone> Session<P> {
         if let Some(shown_s) =
             self.play.shown_s.filter(|_| self.play.is_playing() && self.play.decoding.is_none())
         {
-            self.play.jumping = Some(Jump { seen_s: shown_s, from_ms: self.now_ms, told: false });
+            self.play.jumping = Some(Jump::from(shown_s, self.now_ms));
             self.notify(Notice::Hold(true));
         }
         self.move_to(to_s);
@@ -89,7 +96,9 @@ impl<P: Clone> Session<P> {
     }
 
     pub(super) fn on_frame_shown(&mut self, media_time_s: f64, shown_ms: f64, seeking: bool) {
-        self.on_first_picture();
+        if self.play.phase == Phase::Filling && self.play.first_look != FirstLook::Over {
+            return self.on_looked(media_time_s);
+        }
         let play = &mut self.play;
         let media_time_s = match &mut play.decoding {
             Some(decoding) => decoding.shown_s(media_time_s, shown_ms),
@@ -101,6 +110,7 @@ impl<P: Clone> Session<P> {
                 return;
             }
         }
+        self.on_first_picture();
         self.land(Some(media_time_s));
         if self.config.whole_groups && self.play.controller.is_sparse() {
             self.steer(Some(media_time_s)); // Firefox's next look may be too late
@@ -144,9 +154,13 @@ impl<P: Clone> Session<P> {
             // While a page and a decoder start, messages are handled late: that says nothing about the network.
             self.play.controller.on_gap();
             self.play.measure_anew_ms = Some(self.now_ms + STARTING_MS);
-            let since_start_ms = self.now_ms - self.started_ms;
-            self.play.first_frame_ms.get_or_insert(since_start_ms);
+            self.note_first_frame();
             self.notify(Notice::Hold(false));
         }
+    }
+
+    pub(super) fn note_first_frame(&mut self) {
+        let since_start_ms = self.now_ms - self.started_ms;
+        self.play.first_frame_ms.get_or_insert(since_start_ms);
     }
 }
