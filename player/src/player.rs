@@ -21,10 +21,14 @@ use crate::prelude::*;
 use crate::reorder::Durations;
 use crate::session::{Command, Config, Event, Facts, Renderer, Session};
 use crate::webcodecs::{self, Decoders};
+use crate::within;
 
 /// Firefox's pictures are on the screen so much later than its sound is heard, in seconds, measured on a sound card: sound is
 /// appended that much later. Some of it, later sound, is less noticed than any earlier one (EBU R 37: 60 ms and 40).
 const FIREFOX_LEAD_S: f64 = -0.033;
+
+/// A refresh of the screen, in milliseconds: so late Firefox tells of a picture.
+const MAX_TOLD_LATE_MS: f64 = 17.0;
 
 /// Time between two looks, in milliseconds.
 const TICK_MS: i32 = 100;
@@ -296,8 +300,14 @@ impl Shell {
         let expected_ms = metadata.expected_display_time();
         let by_track = self.decoders.borrow().is_some();
         let believed = !by_track && (expected_ms - now).abs() < 100.0;
+        // Firefox, which alone has durations put right, tells of half of its pictures a refresh of the screen after they are drawn.
+        let late_ms = if self.durations.is_some() {
+            within((self.video.current_time() - metadata.media_time()) * 1e3, 0.0, MAX_TOLD_LATE_MS)
+        } else {
+            0.0
+        };
         let shown_ms = match (believed, by_track) {
-            (true, _) => expected_ms.max(now),
+            (true, _) => expected_ms.max(now) - late_ms,
             (false, true) => now_ms(),
             (false, false) => now,
         };

@@ -184,7 +184,7 @@ impl Browser {
         if let Some(stdin) = self.commands.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             writeln!(stdin, "{command}")?;
         }
-        match receiver.recv_timeout(Duration::from_mins(1)) {
+        match receiver.recv_timeout(Duration::from_mins(2)) {
             Ok(answer) => answer.with_context(|| format!("{}: {command}", self.engine.name())),
             Err(_) => bail!("{}: no answer to {command}", self.engine.name()),
         }
