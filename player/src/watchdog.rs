@@ -82,16 +82,15 @@ const MAX_LOOK_MS: f64 = 500.0;
 /// is taken costs what they lack.
 const LOOK_COUNTS_MS: f64 = 150.0;
 
-/// From the second round of steps on each takes this much longer than in the round before, up to so much in all: what has not
-/// helped helps no sooner when it is done all the time.
-const SLOWER: f64 = 2.0;
-const SLOWEST: f64 = 8.0;
+/// Each round of steps takes twice as long as the one before, so often at most: what has not helped helps no sooner when it is done
+/// all the time.
+const MAX_ROUNDS: i32 = 3;
 
 /// After this long of play everything is forgotten, in milliseconds.
 const FORGET_MS: f64 = 5_000.0;
 
 /// The watchdog.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watchdog {
     last: Option<(f64, Look)>,
     still_ms: f64,
@@ -104,24 +103,8 @@ pub struct Watchdog {
     /// How long it had stood still at the last step, in milliseconds.
     stepped_ms: f64,
     steps: u8,
-    /// How much longer than in the first round each step takes.
-    slower: f64,
-}
-
-impl Default for Watchdog {
-    fn default() -> Self {
-        Self {
-            last: None,
-            still_ms: 0.0,
-            quiet_ms: 0.0,
-            pictureless_ms: 0.0,
-            untimed_ms: 0.0,
-            well_ms: 0.0,
-            stepped_ms: 0.0,
-            steps: 0,
-            slower: 1.0,
-        }
-    }
+    /// Rounds of steps that did not help.
+    rounds: i32,
 }
 
 impl Watchdog {
@@ -146,7 +129,7 @@ impl Watchdog {
             self.steps = 0;
         }
         if self.well_ms >= FORGET_MS || !look.should_move {
-            self.slower = 1.0;
+            self.rounds = 0;
         }
         if moved || !look.should_move {
             self.still_ms = 0.0;
@@ -184,7 +167,7 @@ impl Watchdog {
     }
 
     fn escalate(&mut self, still_ms: f64, first_ms: f64) -> Option<Step> {
-        let scale = first_ms / SEEK_AFTER_MS * self.slower;
+        let scale = first_ms / SEEK_AFTER_MS * f64::from(1 << self.rounds);
         let (after_ms, step) = match self.steps {
             0 => (SEEK_AFTER_MS, Step::SeekToLive),
             1 => (REBUILD_AFTER_MS, Step::Rebuild),
@@ -199,7 +182,7 @@ impl Watchdog {
         self.stepped_ms = still_ms;
         self.steps += 1;
         if step == Step::Reconnect {
-            self.slower = (self.slower * SLOWER).min(SLOWEST);
+            self.rounds = (self.rounds + 1).min(MAX_ROUNDS);
             self.steps = 0;
             self.stepped_ms = 0.0;
             self.still_ms = 0.0;

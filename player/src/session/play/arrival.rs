@@ -8,14 +8,17 @@ use super::{GAP_S, MAX_PICTURES, Phase, Picture, Playback};
 use crate::within;
 
 impl<P: Clone> Playback<P> {
-    fn is_history(&self, sequence: u32) -> bool {
+    /// How many fragments of history follow this one; none where it is none of them.
+    pub(super) fn history_behind(&self, sequence: u32) -> Option<i32> {
         // Sequence numbers wrap: the difference tells which comes first.
-        self.catch_up_sequence.is_some_and(|last| sequence.wrapping_sub(last).cast_signed() <= 0)
+        self.catch_up_sequence
+            .map(|last| last.wrapping_sub(sequence).cast_signed())
+            .filter(|behind| *behind >= 0)
     }
 
     /// A media segment arrived. Whether it is history.
     pub(in super::super) fn note_arrival(&mut self, header: &Header, now_ms: f64) -> bool {
-        let history = self.is_history(header.sequence);
+        let history = self.history_behind(header.sequence).is_some();
         self.history_whole |= !history || Some(header.sequence) == self.catch_up_sequence;
         self.arrived_ms = now_ms;
         history

@@ -47,8 +47,7 @@ impl<P: Clone> Session<P> {
         if core::mem::replace(&mut play.first_look, FirstLook::Over) != FirstLook::Open {
             return;
         }
-        let behind =
-            play.catch_up_sequence.map_or(0, |last| last.wrapping_sub(header.sequence).cast_signed());
+        let behind = play.history_behind(header.sequence).unwrap_or(0);
         // What was seen before is on the screen still. Sound waits for more than a picture.
         if behind < LONG_HISTORY || play.first_frame_ms.is_some() || play.has_audio() || !play.has_media() {
             return;
